@@ -1,0 +1,560 @@
+#include "base/lease.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+enum state { FREE, HELD, SUSPECT, LOST };
+
+#define MS INT64_C(1000000)
+#define NO_HEAP UINT32_MAX
+#define SLOTS_MAX (((uint32_t)STILE_LEASE_FIRST << STILE_LEASE_CHUNKS) - STILE_LEASE_FIRST)
+
+struct stile_lease {
+    /* generation << 2 | state.  Written under the table's mutex. */
+    _Atomic uint64_t word;
+    _Atomic int64_t valid_until_ns;
+    /* Under the table's mutex. */
+    struct stile_lease_terms terms;
+    int64_t renew_ns; /* when a renewal is due; INT64_MAX: never */
+    int64_t due_ns;   /* the earlier of renewal and end of belief: the heap's key */
+    uint32_t heap;    /* place in the heap, or NO_HEAP */
+    uint32_t next_free;
+};
+
+static uint64_t word_of(uint32_t generation, enum state state)
+{
+    return (uint64_t)generation << 2 | (uint64_t)state;
+}
+
+static struct stile_lease *slot_at(struct stile_leases *leases, uint32_t slot)
+{
+    uint32_t past = slot + STILE_LEASE_FIRST;
+    uint32_t chunk = 0;
+    struct stile_lease *base;
+
+    /* A hold may be any bytes. */
+    if (slot >= SLOTS_MAX)
+        return NULL;
+    /* Chunk k begins at slot FIRST * (2^k - 1). */
+    while (past >> (chunk + 1) >= STILE_LEASE_FIRST)
+        chunk++;
+    /* Acquire: pairs with the release that published the chunk. */
+    base = os_load(&leases->chunks[chunk], memory_order_acquire);
+    return base == NULL ? NULL : base + (past - ((uint32_t)STILE_LEASE_FIRST << chunk));
+}
+
+/* ---- the heap of due times, under the mutex -------------------------------- */
+
+static bool earlier(struct stile_leases *leases, uint32_t a, uint32_t b)
+{
+    return slot_at(leases, leases->heap[a])->due_ns < slot_at(leases, leases->heap[b])->due_ns;
+}
+
+static void heap_swap(struct stile_leases *leases, uint32_t a, uint32_t b)
+{
+    uint32_t slot = leases->heap[a];
+
+    leases->heap[a] = leases->heap[b];
+    leases->heap[b] = slot;
+    slot_at(leases, leases->heap[a])->heap = a;
+    slot_at(leases, leases->heap[b])->heap = b;
+}
+
+static void heap_settle(struct stile_leases *leases, uint32_t at)
+{
+    while (at > 0 && earlier(leases, at, (at - 1) / 2)) {
+        heap_swap(leases, at, (at - 1) / 2);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        uint32_t least = at, child = 2 * at + 1;
+
+        if (child < leases->heap_size && earlier(leases, child, least))
+            least = child;
+        if (child + 1 < leases->heap_size && earlier(leases, child + 1, least))
+            least = child + 1;
+        if (least == at)
+            return;
+        heap_swap(leases, at, least);
+        at = least;
+    }
+}
+
+static void heap_put(struct stile_leases *leases, uint32_t slot)
+{
+    struct stile_lease *lease = slot_at(leases, slot);
+
+    if (lease->heap == NO_HEAP) {
+        lease->heap = leases->heap_size++;
+        leases->heap[lease->heap] = slot;
+    }
+    heap_settle(leases, lease->heap);
+}
+
+static void heap_remove(struct stile_leases *leases, uint32_t slot)
+{
+    struct stile_lease *lease = slot_at(leases, slot);
+    uint32_t at = lease->heap;
+
+    if (at == NO_HEAP)
+        return;
+    heap_swap(leases, at, leases->heap_size - 1);
+    leases->heap_size--;
+    lease->heap = NO_HEAP;
+    if (at < leases->heap_size)
+        heap_settle(leases, at);
+}
+
+/* ---- slots, under the mutex -------------------------------------------------- */
+
+static void free_slot(struct stile_leases *leases, uint32_t slot)
+{
+    slot_at(leases, slot)->next_free = 0;
+    if (leases->free_last == 0)
+        leases->free_first = slot;
+    else
+        slot_at(leases, leases->free_last)->next_free = slot;
+    leases->free_last = slot;
+}
+
+static bool grow(struct stile_leases *leases)
+{
+    uint32_t chunk = 0, count, slot;
+    struct stile_lease *base;
+    uint32_t *heap;
+
+    while (chunk < STILE_LEASE_CHUNKS &&
+           atomic_load_explicit(&leases->chunks[chunk], memory_order_relaxed) != NULL)
+        chunk++;
+    if (chunk == STILE_LEASE_CHUNKS)
+        return false;
+    count = (uint32_t)STILE_LEASE_FIRST << chunk;
+    heap = realloc(leases->heap, (leases->slots + count) * sizeof *heap);
+    if (heap == NULL)
+        return false;
+    leases->heap = heap;
+    base = calloc(count, sizeof *base);
+    if (base == NULL)
+        return false;
+    for (slot = 0; slot < count; slot++) {
+        atomic_init(&base[slot].word, word_of(1, FREE));
+        atomic_init(&base[slot].valid_until_ns, INT64_MIN);
+        base[slot].heap = NO_HEAP;
+    }
+    os_store(&leases->chunks[chunk], base, memory_order_release);
+    /* Slot 0 stands for a hold without a lease. */
+    for (slot = leases->slots == 0 ? 1 : leases->slots; slot < leases->slots + count; slot++)
+        free_slot(leases, slot);
+    leases->slots += count;
+    return true;
+}
+
+/* When a lease that was renewed at now is renewed next. */
+static int64_t next_renewal(const struct stile_lease_terms *terms, int64_t now)
+{
+    if (!terms->renewed || now >= terms->max_until_ns)
+        return INT64_MAX;
+    return now + terms->lease_ms * MS / 3;
+}
+
+static void schedule(struct stile_leases *leases, uint32_t slot)
+{
+    struct stile_lease *lease = slot_at(leases, slot);
+    int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
+
+    lease->due_ns = lease->renew_ns < valid ? lease->renew_ns : valid;
+    if (lease->due_ns == INT64_MAX)
+        heap_remove(leases, slot);
+    else
+        heap_put(leases, slot);
+}
+
+/* The lease that hold names, if it is that generation; else NULL. */
+static struct stile_lease *lease_of(struct stile_leases *leases, const stile_hold *hold)
+{
+    struct stile_lease *lease = hold->slot == 0 ? NULL : slot_at(leases, hold->slot);
+    uint64_t word;
+
+    if (lease == NULL)
+        return NULL;
+    word = os_load(&lease->word, memory_order_acquire);
+    if (word >> 2 != hold->generation || (word & 3) == FREE)
+        return NULL;
+    return lease;
+}
+
+static void set_state(struct stile_lease *lease, enum state state)
+{
+    uint64_t word = atomic_load_explicit(&lease->word, memory_order_relaxed);
+
+    /* Release: who sees HELD sees its valid_until. */
+    os_store(&lease->word, (word & ~UINT64_C(3)) | (uint64_t)state, memory_order_release);
+}
+
+static enum state state_of(struct stile_lease *lease)
+{
+    return (enum state)(atomic_load_explicit(&lease->word, memory_order_relaxed) & 3);
+}
+
+/* Whether it counts at now; notes the loss where the clock alone decides it. */
+static bool counts(struct stile_lease *lease, int64_t now)
+{
+    return state_of(lease) != LOST &&
+           now < atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
+}
+
+/* ---- what backends call -------------------------------------------------------- */
+
+stile_status stile__leases_init(struct stile_leases *leases, const struct stile_lease_ops *ops,
+                                void *backend)
+{
+    memset(leases, 0, sizeof *leases);
+    leases->ops = ops;
+    leases->backend = backend;
+    leases->parker = stile__parker_get();
+    if (leases->parker == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for a space's leases");
+    stile__mutex_init(&leases->mutex, STILE_RANK_LEASE);
+    return STILE_OK;
+}
+
+void stile__leases_fini(struct stile_leases *leases)
+{
+    size_t i;
+
+    for (i = 0; i < STILE_LEASE_CHUNKS; i++)
+        free(atomic_load_explicit(&leases->chunks[i], memory_order_relaxed));
+    free(leases->heap);
+    stile__mutex_fini(&leases->mutex);
+    stile__parker_put(leases->parker);
+}
+
+stile_status stile__lease_reserve(struct stile_leases *leases, uint32_t *slot)
+{
+    stile_status status = stile__leases_start(leases);
+
+    if (status != STILE_OK)
+        return status;
+    stile__mutex_lock(&leases->mutex);
+    if (leases->free_first == 0 && !grow(leases)) {
+        status = STILE_NO_MEMORY;
+    } else {
+        *slot = leases->free_first;
+        leases->free_first = slot_at(leases, *slot)->next_free;
+        if (leases->free_first == 0)
+            leases->free_last = 0;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    if (status != STILE_OK)
+        return stile__fail(status, "no memory for one more lease");
+    return STILE_OK;
+}
+
+void stile__lease_unreserve(struct stile_leases *leases, uint32_t slot)
+{
+    if (slot == 0)
+        return;
+    stile__mutex_lock(&leases->mutex);
+    free_slot(leases, slot);
+    stile__mutex_unlock(&leases->mutex);
+}
+
+void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_terms *terms,
+                      stile_hold *hold)
+{
+    struct stile_lease *lease = slot_at(leases, hold->slot);
+    int64_t now = stile__boottime_ns();
+    int64_t valid = terms->valid_until_ns;
+    bool first;
+
+    if (valid > terms->max_until_ns)
+        valid = terms->max_until_ns;
+    leases->ops->retain(leases->backend, terms->object);
+    stile__mutex_lock(&leases->mutex);
+    hold->generation =
+        (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
+    lease->terms = *terms;
+    lease->renew_ns = terms->claim ? now : next_renewal(terms, now);
+    os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
+    set_state(lease, HELD);
+    schedule(leases, hold->slot);
+    first = leases->heap_size > 0 && leases->heap[0] == hold->slot;
+    stile__mutex_unlock(&leases->mutex);
+    if (first)
+        stile__unpark(leases->parker);
+}
+
+/* Under the mutex: no more of this generation.  The caller drops the object. */
+static void *retire(struct stile_leases *leases, uint32_t slot)
+{
+    struct stile_lease *lease = slot_at(leases, slot);
+    uint32_t generation =
+        (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2) + 1;
+    void *object = lease->terms.object;
+
+    heap_remove(leases, slot);
+    lease->terms.object = NULL;
+    os_store(&lease->word, word_of(generation == 0 ? 1 : generation, FREE), memory_order_release);
+    free_slot(leases, slot);
+    return object;
+}
+
+stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold)
+{
+    stile_status status = STILE_NOT_HELD;
+    struct stile_lease *lease;
+    void *object = NULL;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = lease_of(leases, hold);
+    if (lease != NULL) {
+        status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
+        object = retire(leases, hold->slot);
+    }
+    stile__mutex_unlock(&leases->mutex);
+    if (object != NULL)
+        leases->ops->drop(leases->backend, object);
+    return status;
+}
+
+stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,
+                                int64_t *valid_until_ns)
+{
+    struct stile_lease *lease = lease_of(leases, hold);
+    uint64_t word;
+    int64_t valid;
+
+    if (lease == NULL)
+        return STILE_NOT_HELD;
+    word = os_load(&lease->word, memory_order_acquire);
+    valid = os_load(&lease->valid_until_ns, memory_order_acquire);
+    /* The slot may have gone to another hold between the two reads. */
+    if (os_load(&lease->word, memory_order_relaxed) >> 2 != hold->generation)
+        return STILE_NOT_HELD;
+    if ((word & 3) == LOST || stile__boottime_ns() >= valid)
+        return STILE_LOST;
+    *valid_until_ns = valid;
+    return STILE_OK;
+}
+
+stile_status stile__lease_bound(struct stile_leases *leases, const stile_hold *hold,
+                                int64_t *valid_until_ns, int64_t *max_until_ns)
+{
+    stile_status status = STILE_NOT_HELD;
+    struct stile_lease *lease;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = lease_of(leases, hold);
+    if (lease != NULL) {
+        status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
+        *valid_until_ns = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
+        *max_until_ns = lease->terms.max_until_ns;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+/* Under the mutex.  A renewal never takes back what an extension gave. */
+static void prolong(struct stile_lease *lease, int64_t valid_until_ns)
+{
+    if (valid_until_ns > lease->terms.max_until_ns)
+        valid_until_ns = lease->terms.max_until_ns;
+    if (valid_until_ns > atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed))
+        os_store(&lease->valid_until_ns, valid_until_ns, memory_order_release);
+}
+
+stile_status stile__lease_prolong(struct stile_leases *leases, const stile_hold *hold,
+                                  int64_t valid_until_ns)
+{
+    stile_status status = STILE_NOT_HELD;
+    struct stile_lease *lease;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = lease_of(leases, hold);
+    if (lease != NULL && counts(lease, stile__boottime_ns())) {
+        status = STILE_OK;
+        prolong(lease, valid_until_ns);
+        schedule(leases, hold->slot);
+    } else if (lease != NULL) {
+        status = STILE_LOST;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold)
+{
+    struct stile_lease *lease;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = lease_of(leases, hold);
+    if (lease != NULL) {
+        set_state(lease, LOST);
+        heap_remove(leases, hold->slot);
+    }
+    stile__mutex_unlock(&leases->mutex);
+}
+
+/* ---- the thread ------------------------------------------------------------------ */
+
+static struct stile_renewal renewal_of(struct stile_leases *leases, uint32_t slot, int64_t now)
+{
+    struct stile_lease *lease = slot_at(leases, slot);
+    const struct stile_lease_terms *terms = &lease->terms;
+    struct stile_renewal due = {.object = terms->object,
+                                .fence = terms->fence,
+                                .id = {terms->id[0], terms->id[1]},
+                                .slot = slot,
+                                .lease_ms = terms->lease_ms,
+                                .claim = terms->claim};
+
+    due.generation = (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
+    if (terms->max_until_ns != INT64_MAX && due.lease_ms > (terms->max_until_ns - now) / MS)
+        due.lease_ms = (terms->max_until_ns - now) / MS + 1;
+    return due;
+}
+
+/* Takes what is due off the heap: lost ones first, else renewals.  Each keeps
+ * its object alive until it is finished.  Under the mutex. */
+static size_t take_due(struct stile_leases *leases, int64_t now, struct stile_renewal *due,
+                       size_t room, bool *lost)
+{
+    size_t count = 0;
+
+    while (count < room && leases->heap_size > 0) {
+        uint32_t slot = leases->heap[0];
+        struct stile_lease *lease = slot_at(leases, slot);
+        bool over = !counts(lease, now);
+
+        if (lease->due_ns > now || (count > 0 && over != *lost))
+            break;
+        *lost = over;
+        due[count] = renewal_of(leases, slot, now);
+        leases->ops->retain(leases->backend, due[count].object);
+        count++;
+        heap_remove(leases, slot);
+        if (over)
+            set_state(lease, LOST);
+    }
+    return count;
+}
+
+/* Notes what became of a renewal.  Returns whether it turned out lost. */
+static bool finish(struct stile_leases *leases, const struct stile_renewal *due)
+{
+    stile_hold hold = {.slot = due->slot, .generation = due->generation};
+    struct stile_lease *lease;
+    bool lost = false;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = lease_of(leases, &hold);
+    /* Released meanwhile: a late answer changes nothing.  Lost meanwhile: it
+     * is never revived. */
+    if (lease != NULL && state_of(lease) != LOST) {
+        int64_t now = stile__boottime_ns();
+
+        if (due->status == STILE_OK) {
+            lease->terms.claim = false;
+            prolong(lease, due->valid_until_ns);
+            set_state(lease, HELD);
+            lease->renew_ns = next_renewal(&lease->terms, now);
+        } else if (due->status == STILE_LOST) {
+            set_state(lease, LOST);
+            lost = true;
+        } else {
+            int64_t pause = lease->terms.lease_ms * MS / 20;
+
+            set_state(lease, SUSPECT);
+            lease->renew_ns = now + (pause < 1000 * MS ? pause : 1000 * MS);
+        }
+        if (!lost)
+            schedule(leases, due->slot);
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return lost;
+}
+
+static void serve(struct stile_leases *leases, struct stile_renewal *due, size_t count, bool lost)
+{
+    size_t i;
+
+    if (!lost)
+        leases->ops->renew(leases->backend, due, count);
+    for (i = 0; i < count; i++) {
+        if (lost || finish(leases, &due[i]))
+            leases->ops->lapse(leases->backend, &due[i]);
+        leases->ops->drop(leases->backend, due[i].object);
+    }
+}
+
+static void run(void *arg)
+{
+    struct stile_leases *leases = arg;
+    struct stile_renewal due[STILE_RENEW_MAX];
+
+    for (;;) {
+        int64_t now = stile__boottime_ns(), next = INT64_MAX;
+        bool lost = false;
+        size_t count;
+        bool stop;
+
+        if (leases->ops->chores != NULL)
+            next = leases->ops->chores(leases->backend, now);
+        stile__mutex_lock(&leases->mutex);
+        stop = leases->stop;
+        count = stop ? 0 : take_due(leases, stile__boottime_ns(), due, STILE_RENEW_MAX, &lost);
+        if (leases->heap_size > 0 && slot_at(leases, leases->heap[0])->due_ns < next)
+            next = slot_at(leases, leases->heap[0])->due_ns;
+        stile__mutex_unlock(&leases->mutex);
+        if (stop)
+            return;
+        if (count > 0) {
+            serve(leases, due, count, lost);
+        } else if (next == INT64_MAX) {
+            stile__park(leases->parker, INT64_MAX);
+        } else {
+            int64_t ahead = next - stile__boottime_ns();
+
+            /* Sleeping is measured by the monotonic clock.  It stops in suspend,
+             * as this thread does: after it, belief is judged anew. */
+            if (ahead > 0)
+                stile__park(leases->parker, stile__monotonic_ns() + ahead);
+        }
+    }
+}
+
+stile_status stile__leases_start(struct stile_leases *leases)
+{
+    stile_status status = STILE_OK;
+
+    stile__mutex_lock(&leases->mutex);
+    if (!leases->started && !leases->stop) {
+        status = stile__thread_start(&leases->thread, "stile-lease", run, leases);
+        leases->started = status == STILE_OK;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+void stile__leases_poke(struct stile_leases *leases)
+{
+    stile__unpark(leases->parker);
+}
+
+void stile__leases_stop(struct stile_leases *leases)
+{
+    bool started;
+
+    stile__mutex_lock(&leases->mutex);
+    started = leases->started;
+    leases->stop = true;
+    leases->started = false;
+    stile__mutex_unlock(&leases->mutex);
+    if (started) {
+        stile__unpark(leases->parker);
+        stile__thread_join(&leases->thread);
+    }
+}

@@ -1,0 +1,135 @@
+/*
+ * The lease engine: what is known about every hold that can end by itself, and
+ * the one background thread of a space that renews and ends them.
+ *
+ * A lease lives in a slot.  Slots are type-stable: never freed before the space,
+ * so that a copy of an old hold reads a live slot and finds another generation
+ * there.  States only fall, within a generation:
+ *
+ *      FREE -> HELD <-> SUSPECT -> LOST -> FREE, next generation
+ *                \________\________________^
+ *
+ * HELD comes back from SUSPECT when a renewal succeeds after all; LOST never
+ * does.  SUSPECT: a renewal failed, and belief still runs.
+ *
+ * Belief is judged by the boot clock alone: past valid_until a hold is lost,
+ * whether or not anybody has noted it in the state.
+ */
+#ifndef STILE_BASE_LEASE_H
+#define STILE_BASE_LEASE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stile/hold.h>
+#include <stile/status.h>
+
+#include "base/os.h"
+
+/* What a hold is armed with. */
+struct stile_lease_terms {
+    void *object; /* kept alive through ops->retain while armed */
+    uint64_t fence;
+    uint64_t id[2];
+    int64_t valid_until_ns; /* belief; INT64_MAX: no end */
+    int64_t lease_ms;       /* what a renewal asks for */
+    int64_t max_until_ns;   /* no belief beyond; INT64_MAX: no bound */
+    bool renewed;           /* renew at a third of the lease until release */
+    bool claim;             /* it was granted by a push: renew once, at once */
+};
+
+/* One lease that is due, as the backend gets it. */
+struct stile_renewal {
+    void *object;
+    uint64_t fence;
+    uint64_t id[2];
+    uint32_t slot;
+    uint32_t generation;
+    int64_t lease_ms; /* ask for this much from now */
+    bool claim;
+    /* The answer: STILE_OK with the new belief; STILE_LOST: somebody else has it;
+     * anything else: try again soon. */
+    stile_status status;
+    int64_t valid_until_ns;
+};
+
+/* Called on the background thread, outside every mutex. */
+struct stile_lease_ops {
+    /* NULL where no lease is ever renewed. */
+    void (*renew)(void *backend, struct stile_renewal *due, size_t count);
+    /* Belief has ended, by the clock or by an answer; the slot says LOST. */
+    void (*lapse)(void *backend, const struct stile_renewal *lost);
+    /* Other work of the space that is due.  Returns when there is more, on the
+     * boot clock.  NULL: none. */
+    int64_t (*chores)(void *backend, int64_t now_ns);
+    /* Called under the table's mutex or by an armer, cheap. */
+    void (*retain)(void *backend, void *object);
+    /* Called outside every mutex. */
+    void (*drop)(void *backend, void *object);
+};
+
+struct stile_lease;
+
+enum { STILE_LEASE_CHUNKS = 20, STILE_LEASE_FIRST = 64, STILE_RENEW_MAX = 64 };
+
+struct stile_leases {
+    const struct stile_lease_ops *ops;
+    void *backend;
+    struct stile_mutex mutex; /* guards all below, and the slots' plain members */
+    /* Chunk k has STILE_LEASE_FIRST << k slots; written once each. */
+    struct stile_lease *_Atomic chunks[STILE_LEASE_CHUNKS];
+    uint32_t slots;      /* in all chunks; slot 0 is no slot */
+    uint32_t free_first; /* first in, first out, so that a generation stays known
+                          * for as long as possible */
+    uint32_t free_last;
+    uint32_t *heap; /* armed slots by due time; room for every slot */
+    uint32_t heap_size;
+    bool started;
+    bool stop;
+    struct stile_parker *parker; /* the thread's */
+    struct stile_thread thread;
+};
+
+stile_status stile__leases_init(struct stile_leases *leases, const struct stile_lease_ops *ops,
+                                void *backend);
+/* Ends the thread, without lapsing or releasing anything. */
+void stile__leases_stop(struct stile_leases *leases);
+/* After stop: frees the table.  forked: the thread is not there. */
+void stile__leases_fini(struct stile_leases *leases);
+
+/* Starts the thread if it is not there yet: for chores, or before a lease. */
+stile_status stile__leases_start(struct stile_leases *leases);
+/* Makes the thread look at its chores now. */
+void stile__leases_poke(struct stile_leases *leases);
+
+/* Sets a slot aside before the request goes out, so that memory cannot run out
+ * once the hold is there. */
+stile_status stile__lease_reserve(struct stile_leases *leases, uint32_t *slot);
+void stile__lease_unreserve(struct stile_leases *leases, uint32_t slot);
+/* Fills hold->slot's lease and hold->generation. */
+void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_terms *terms,
+                      stile_hold *hold);
+
+/*
+ * Ends a hold for its owner: renewed no more, the slot is free.  STILE_OK: it
+ * still counted, and the caller is the one who releases it.  STILE_LOST: belief was
+ * over.  STILE_NOT_HELD: another generation.
+ */
+stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold);
+
+/* Lock-free.  STILE_OK with *valid_until_ns, STILE_LOST or STILE_NOT_HELD. */
+stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,
+                                int64_t *valid_until_ns);
+
+/* Reads what an extension needs: the remaining belief and its bound. */
+stile_status stile__lease_bound(struct stile_leases *leases, const stile_hold *hold,
+                                int64_t *valid_until_ns, int64_t *max_until_ns);
+/* Moves belief to valid_until_ns, if that is later and the hold not lost. */
+stile_status stile__lease_prolong(struct stile_leases *leases, const stile_hold *hold,
+                                  int64_t valid_until_ns);
+/* A server said that somebody else has it. */
+void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold);
+
+#endif

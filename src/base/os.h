@@ -1,0 +1,170 @@
+/*
+ * The seam to the operating system: the only file that touches pthreads, futex,
+ * atomics, clocks, entropy and sockets (os_posix.c, os_socket.c behind it).
+ *
+ * Test builds put something else in its place.  With STILE_FIBRES, threads are
+ * fibres of one scheduler that decides by a seed who runs, time is a number
+ * that moves when everybody sleeps, and every os_* operation on an atomic is a
+ * point where another fibre may be let in (tests/schedule/os_fibre.c).
+ */
+#ifndef STILE_BASE_OS_H
+#define STILE_BASE_OS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if !defined(STILE_FIBRES)
+#include <pthread.h>
+#endif
+
+#include <stile/status.h>
+
+/* ---- atomics --------------------------------------------------------------
+ * No fences: the thread sanitizer does not model them. */
+
+#if defined(STILE_FIBRES)
+void stile__fibre_point(void);
+void stile__fibre_yield(void);
+#define OS_POINT() stile__fibre_point()
+#else
+#define OS_POINT() ((void)0)
+#endif
+
+#define os_load(p, order) (OS_POINT(), atomic_load_explicit((p), (order)))
+#define os_store(p, v, order) (OS_POINT(), atomic_store_explicit((p), (v), (order)))
+#define os_exchange(p, v, order) (OS_POINT(), atomic_exchange_explicit((p), (v), (order)))
+#define os_add(p, v, order) (OS_POINT(), atomic_fetch_add_explicit((p), (v), (order)))
+#define os_sub(p, v, order) (OS_POINT(), atomic_fetch_sub_explicit((p), (v), (order)))
+#define os_or(p, v, order) (OS_POINT(), atomic_fetch_or_explicit((p), (v), (order)))
+#define os_and(p, v, order) (OS_POINT(), atomic_fetch_and_explicit((p), (v), (order)))
+/* Strong; a failure is relaxed. */
+#define os_cas(p, expected, desired, order)                                                        \
+    (OS_POINT(), atomic_compare_exchange_strong_explicit((p), (expected), (desired), (order),      \
+                                                         memory_order_relaxed))
+
+/* Tells the core that this is a spinning loop. */
+static inline void os_pause(void)
+{
+#if defined(STILE_FIBRES)
+    /* Somebody else has to run for the loop to end. */
+    stile__fibre_yield();
+#elif defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* How many threads can run at once; read once. */
+unsigned stile__cpus(void);
+
+/* ---- mutexes --------------------------------------------------------------
+ * Short sections only: nothing sleeps, does I/O or calls a user under one.
+ *
+ * Lock order, outermost first.  A thread takes a mutex only if its rank is
+ * higher than that of every mutex it has; builds without NDEBUG check it. */
+enum stile_rank {
+    STILE_RANK_REGISTRY = 1, /* a shard of names */
+    STILE_RANK_OBJECT,       /* the queue of one object */
+    STILE_RANK_SPACE,        /* lists that a space keeps: orphans, waiting ops */
+    STILE_RANK_LEASE,        /* the lease table */
+    STILE_RANK_LINE,         /* who uses a connection */
+    STILE_RANK_LEAF          /* takes nothing inside */
+};
+
+struct stile_mutex {
+#if defined(STILE_FIBRES)
+    struct stile_fibre *owner;
+#else
+    pthread_mutex_t mutex;
+#endif
+    enum stile_rank rank;
+};
+
+/* Cannot fail: a default mutex needs no resource. */
+void stile__mutex_init(struct stile_mutex *mutex, enum stile_rank rank);
+void stile__mutex_fini(struct stile_mutex *mutex);
+void stile__mutex_lock(struct stile_mutex *mutex);
+void stile__mutex_unlock(struct stile_mutex *mutex);
+
+/* ---- parking --------------------------------------------------------------
+ * A parker is one thread's place to sleep: a token, there or not.  Unparking
+ * puts the token down and wakes; parking takes it, or sleeps until it is there
+ * or the time has come.  Parkers are pooled and never freed while the process
+ * lives, so that a late unpark hits a live word; whoever parks tolerates a
+ * stray token. */
+struct stile_parker;
+
+/* NULL when memory is out. */
+struct stile_parker *stile__parker_get(void);
+void stile__parker_put(struct stile_parker *parker);
+/* Returns on a token, at until_ns of the monotonic clock (INT64_MAX: never), or
+ * now and then for no reason. */
+void stile__park(struct stile_parker *parker, int64_t until_ns);
+void stile__unpark(struct stile_parker *parker);
+
+/* ---- time -----------------------------------------------------------------
+ * Waits are measured by the monotonic clock, leases by the boot clock, which
+ * goes on while a machine sleeps. */
+int64_t stile__monotonic_ns(void);
+int64_t stile__boottime_ns(void);
+
+/* ---- threads --------------------------------------------------------------*/
+struct stile_thread {
+#if defined(STILE_FIBRES)
+    struct stile_fibre *fibre;
+#else
+    pthread_t thread;
+#endif
+};
+
+/* Starts a thread of the library: named (at most 15 bytes), all signals
+ * blocked.  STILE_OK or STILE_NO_MEMORY. */
+stile_status stile__thread_start(struct stile_thread *thread, const char *name,
+                                 void (*run)(void *arg), void *arg);
+void stile__thread_join(struct stile_thread *thread);
+
+/* Cancellation is off between these two: a cancelled thread would strand those
+ * it owes something. */
+int stile__cancel_off(void);
+void stile__cancel_restore(int previous);
+
+/* How often this process is a fork of the one it was; compare with the number
+ * kept when an object was made.  Async-signal-safe. */
+uint32_t stile__fork_generation(void);
+
+/* ---- entropy --------------------------------------------------------------
+ * Fills size bytes from the kernel, or fails: nothing else is good enough. */
+stile_status stile__random(void *bytes, size_t size);
+
+/* ---- sockets --------------------------------------------------------------
+ * Non-blocking, close-on-exec, never raising SIGPIPE.  Times are monotonic.  A
+ * negative answer is the errno, negated. */
+
+/* Where to connect: a unix path, or a host and port. */
+struct stile_address {
+    const char *path; /* NULL for host and port */
+    const char *host;
+    uint16_t port;
+};
+
+/* Connects, trying every address of the host until until_ns.  Returns a
+ * descriptor.  *where tells which step failed, for people. */
+int stile__socket_connect(const struct stile_address *address, int64_t until_ns,
+                          const char **where);
+/* Bytes moved, 0 at the end of the stream (receive), or a negative errno:
+ * -EAGAIN when the socket would have to wait. */
+ptrdiff_t stile__socket_send(int fd, const void *bytes, size_t size);
+ptrdiff_t stile__socket_receive(int fd, void *bytes, size_t size);
+/* Waits until fd can be read (or written), or until_ns passes: 0, -ETIMEDOUT or
+ * another negative errno.  A closed or broken socket counts as readable. */
+int stile__socket_wait(int fd, bool for_write, int64_t until_ns);
+/* Makes everybody who waits on fd see the end of the stream. */
+void stile__socket_shut(int fd);
+/* reset: throw away what was not sent yet, so that no copy of a request can
+ * arrive later. */
+void stile__socket_close(int fd, bool reset);
+
+#endif

@@ -1,0 +1,473 @@
+#include "base/os.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+/* With STILE_NO_FUTEX, Linux sleeps as other systems do. */
+#if defined(__linux__) && !defined(STILE_NO_FUTEX)
+#define PARK_BY_FUTEX 1
+#include <linux/futex.h>
+#include <linux/posix_types.h>
+#include <sys/syscall.h>
+#else
+#define PARK_BY_FUTEX 0
+#endif
+
+#define NS_PER_S INT64_C(1000000000)
+
+/* For calls that fail by misuse only. */
+static void must(int error)
+{
+    assert(error == 0);
+    (void)error;
+}
+
+unsigned stile__cpus(void)
+{
+    static _Atomic unsigned known;
+    unsigned count = os_load(&known, memory_order_relaxed);
+    long online;
+
+    if (count != 0)
+        return count;
+#if defined(__linux__)
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        count = (unsigned)CPU_COUNT(&set);
+#endif
+    if (count == 0) {
+        online = sysconf(_SC_NPROCESSORS_ONLN);
+        count = online > 0 && online < INT_MAX ? (unsigned)online : 1;
+    }
+    /* relaxed: the number is all there is, and every thread finds the same. */
+    os_store(&known, count, memory_order_relaxed);
+    return count;
+}
+
+/* ---- mutexes -------------------------------------------------------------- */
+
+#if !defined(NDEBUG)
+
+/* Bit n: this thread has a mutex of rank n. */
+static _Thread_local unsigned held_ranks;
+
+static void rank_enter(enum stile_rank rank)
+{
+    assert(held_ranks >> rank == 0 && "mutexes are taken in the order of their ranks");
+    held_ranks |= 1U << rank;
+}
+
+static void rank_leave(enum stile_rank rank)
+{
+    assert((held_ranks & 1U << rank) != 0 && "the thread that has a mutex unlocks it");
+    held_ranks &= ~(1U << rank);
+}
+
+#else
+
+static inline void rank_enter(enum stile_rank rank)
+{
+    (void)rank;
+}
+
+static inline void rank_leave(enum stile_rank rank)
+{
+    (void)rank;
+}
+
+#endif
+
+void stile__mutex_init(struct stile_mutex *mutex, enum stile_rank rank)
+{
+    must(pthread_mutex_init(&mutex->mutex, NULL));
+    mutex->rank = rank;
+}
+
+void stile__mutex_fini(struct stile_mutex *mutex)
+{
+    must(pthread_mutex_destroy(&mutex->mutex));
+}
+
+void stile__mutex_lock(struct stile_mutex *mutex)
+{
+    rank_enter(mutex->rank);
+    must(pthread_mutex_lock(&mutex->mutex));
+}
+
+void stile__mutex_unlock(struct stile_mutex *mutex)
+{
+    must(pthread_mutex_unlock(&mutex->mutex));
+    rank_leave(mutex->rank);
+}
+
+/* ---- parking -------------------------------------------------------------- */
+
+enum park_state {
+    PARK_EMPTY,
+    PARK_TOKEN,
+    PARK_SLEEPING /* no token, and its thread is in the kernel or on its way there */
+};
+
+struct stile_parker {
+    /* A cache line of its own: neighbours are woken by other threads. */
+#if PARK_BY_FUTEX
+    _Alignas(64) _Atomic uint32_t state; /* enum park_state */
+#else
+    _Alignas(64) pthread_mutex_t mutex; /* guards state */
+    pthread_cond_t awake;
+    enum park_state state;
+#endif
+    struct stile_parker *next_free; /* under pool.mutex */
+    struct stile_parker *next;      /* written once */
+};
+
+static struct {
+    struct stile_mutex mutex;
+    struct stile_parker *free;
+    struct stile_parker *all; /* so that every parker stays reachable */
+} pool = {.mutex = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rank = STILE_RANK_LEAF}};
+
+#if PARK_BY_FUTEX
+
+static bool parker_init(struct stile_parker *parker)
+{
+    atomic_init(&parker->state, PARK_EMPTY);
+    return true;
+}
+
+static void parker_empty(struct stile_parker *parker)
+{
+    os_store(&parker->state, PARK_EMPTY, memory_order_relaxed);
+}
+
+/* What the futex call takes on every architecture.  Seconds since boot fit
+ * where a long has 32 bits. */
+struct futex_time {
+    __kernel_long_t seconds;
+    __kernel_long_t nanoseconds;
+};
+
+void stile__park(struct stile_parker *parker, int64_t until_ns)
+{
+    struct futex_time until = {0, 0}, *limit = NULL;
+    uint32_t state = PARK_EMPTY;
+
+    if (until_ns != INT64_MAX) {
+        if (until_ns > 0) {
+            until.seconds = (__kernel_long_t)(until_ns / NS_PER_S);
+            until.nanoseconds = (__kernel_long_t)(until_ns % NS_PER_S);
+        }
+        limit = &until;
+    }
+    if (os_cas(&parker->state, &state, PARK_SLEEPING, memory_order_relaxed)) {
+        /* A token that comes before the kernel compares makes the call answer
+         * EAGAIN; one that comes later wakes.  Other answers (a signal) leave
+         * the word as it is. */
+        do {
+            if (syscall(SYS_futex, &parker->state, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,
+                        PARK_SLEEPING, limit, NULL, FUTEX_BITSET_MATCH_ANY) != 0 &&
+                errno == ETIMEDOUT)
+                break;
+        } while (os_load(&parker->state, memory_order_relaxed) == PARK_SLEEPING);
+    }
+    /* acquire: what was written before stile__unpark is seen with its token. */
+    os_exchange(&parker->state, PARK_EMPTY, memory_order_acquire);
+}
+
+void stile__unpark(struct stile_parker *parker)
+{
+    /* release: pairs with the exchange in stile__park.  A token put on top of
+     * another is an exchange as well, so the first one's release holds on. */
+    if (os_exchange(&parker->state, PARK_TOKEN, memory_order_release) == PARK_SLEEPING)
+        syscall(SYS_futex, &parker->state, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+}
+
+#else
+
+static bool parker_init(struct stile_parker *parker)
+{
+    pthread_condattr_t attributes;
+    int error;
+
+    if (pthread_condattr_init(&attributes) != 0)
+        return false;
+    error = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (error == 0)
+        error = pthread_cond_init(&parker->awake, &attributes);
+    must(pthread_condattr_destroy(&attributes));
+    if (error != 0)
+        return false;
+    if (pthread_mutex_init(&parker->mutex, NULL) != 0) {
+        must(pthread_cond_destroy(&parker->awake));
+        return false;
+    }
+    parker->state = PARK_EMPTY;
+    return true;
+}
+
+static void parker_empty(struct stile_parker *parker)
+{
+    must(pthread_mutex_lock(&parker->mutex));
+    parker->state = PARK_EMPTY;
+    must(pthread_mutex_unlock(&parker->mutex));
+}
+
+void stile__park(struct stile_parker *parker, int64_t until_ns)
+{
+    struct timespec until = {0, 0};
+    int error = 0;
+
+    if (until_ns > 0) {
+        until.tv_sec = (time_t)(until_ns / NS_PER_S);
+        until.tv_nsec = (long)(until_ns % NS_PER_S);
+    }
+    must(pthread_mutex_lock(&parker->mutex));
+    if (parker->state == PARK_EMPTY)
+        parker->state = PARK_SLEEPING;
+    while (parker->state == PARK_SLEEPING && error == 0) {
+        if (until_ns == INT64_MAX)
+            error = pthread_cond_wait(&parker->awake, &parker->mutex);
+        else
+            error = pthread_cond_timedwait(&parker->awake, &parker->mutex, &until);
+    }
+    parker->state = PARK_EMPTY;
+    must(pthread_mutex_unlock(&parker->mutex));
+}
+
+void stile__unpark(struct stile_parker *parker)
+{
+    enum park_state before;
+
+    must(pthread_mutex_lock(&parker->mutex));
+    before = parker->state;
+    parker->state = PARK_TOKEN;
+    must(pthread_mutex_unlock(&parker->mutex));
+    if (before == PARK_SLEEPING)
+        must(pthread_cond_signal(&parker->awake));
+}
+
+#endif
+
+static struct stile_parker *parker_new(void)
+{
+    struct stile_parker *parker =
+        aligned_alloc(_Alignof(struct stile_parker), sizeof(struct stile_parker));
+
+    if (parker != NULL && !parker_init(parker)) {
+        free(parker);
+        return NULL;
+    }
+    return parker;
+}
+
+struct stile_parker *stile__parker_get(void)
+{
+    struct stile_parker *parker;
+
+    /* A child must find the pool usable, whoever was in it at the fork. */
+    stile__fork_generation();
+    stile__mutex_lock(&pool.mutex);
+    parker = pool.free;
+    if (parker != NULL)
+        pool.free = parker->next_free;
+    stile__mutex_unlock(&pool.mutex);
+    if (parker != NULL) {
+        parker_empty(parker);
+        return parker;
+    }
+
+    parker = parker_new();
+    if (parker == NULL)
+        return NULL;
+    stile__mutex_lock(&pool.mutex);
+    parker->next = pool.all;
+    pool.all = parker;
+    stile__mutex_unlock(&pool.mutex);
+    return parker;
+}
+
+void stile__parker_put(struct stile_parker *parker)
+{
+    stile__mutex_lock(&pool.mutex);
+    parker->next_free = pool.free;
+    pool.free = parker;
+    stile__mutex_unlock(&pool.mutex);
+}
+
+/* ---- time ----------------------------------------------------------------- */
+
+static bool clock_ns(clockid_t clock, int64_t *ns)
+{
+    struct timespec now;
+
+    if (clock_gettime(clock, &now) != 0)
+        return false;
+    *ns = (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+    return true;
+}
+
+int64_t stile__monotonic_ns(void)
+{
+    int64_t ns = 0;
+    bool known = clock_ns(CLOCK_MONOTONIC, &ns);
+
+    assert(known);
+    (void)known;
+    return ns;
+}
+
+int64_t stile__boottime_ns(void)
+{
+#if defined(CLOCK_BOOTTIME)
+    int64_t ns;
+
+    if (clock_ns(CLOCK_BOOTTIME, &ns))
+        return ns;
+#endif
+    return stile__monotonic_ns();
+}
+
+/* ---- threads -------------------------------------------------------------- */
+
+#define THREAD_NAME_SIZE 16
+
+/* Handed to the new thread, which frees it. */
+struct thread_start {
+    void (*run)(void *arg);
+    void *arg;
+    char name[THREAD_NAME_SIZE];
+};
+
+static void *thread_main(void *start_arg)
+{
+    struct thread_start start = *(struct thread_start *)start_arg;
+
+    free(start_arg);
+    /* The name is for people who look at the process; it may fail. */
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), start.name);
+#endif
+    start.run(start.arg);
+    return NULL;
+}
+
+stile_status stile__thread_start(struct stile_thread *thread, const char *name,
+                                 void (*run)(void *arg), void *arg)
+{
+    struct thread_start *start = calloc(1, sizeof(*start));
+    sigset_t all, before;
+    int error;
+
+    if (start == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory to start the thread %s", name);
+    start->run = run;
+    start->arg = arg;
+    assert(strlen(name) < sizeof(start->name));
+    memcpy(start->name, name, strnlen(name, sizeof(start->name) - 1));
+
+    /* A thread inherits the mask, so there is no moment in which a signal of
+     * the program could be handled by a thread of the library. */
+    sigfillset(&all);
+    must(pthread_sigmask(SIG_SETMASK, &all, &before));
+    error = pthread_create(&thread->thread, NULL, thread_main, start);
+    must(pthread_sigmask(SIG_SETMASK, &before, NULL));
+    if (error != 0) {
+        free(start);
+        return stile__fail(STILE_NO_MEMORY, "the thread %s cannot be started: %s", name,
+                           strerror(error));
+    }
+    return STILE_OK;
+}
+
+void stile__thread_join(struct stile_thread *thread)
+{
+    must(pthread_join(thread->thread, NULL));
+}
+
+int stile__cancel_off(void)
+{
+    int previous;
+
+    must(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &previous));
+    return previous;
+}
+
+void stile__cancel_restore(int previous)
+{
+    int ignored;
+
+    must(pthread_setcancelstate(previous, &ignored));
+}
+
+/* ---- forks ---------------------------------------------------------------- */
+
+enum fork_watch {
+    FORK_UNWATCHED,
+    FORK_COUNTED, /* the child's handler counts */
+    FORK_BY_PID   /* there is no handler, for want of memory: the process id serves */
+};
+
+static _Atomic unsigned fork_watch; /* enum fork_watch; set once */
+static _Atomic uint32_t fork_count;
+
+/* In the child its thread is the only one.  Whoever was in the pool is gone, so
+ * the mutex starts anew, and the free list, which may be half changed, is
+ * dropped. */
+static void forked(void)
+{
+    os_add(&fork_count, 1, memory_order_relaxed);
+    stile__mutex_init(&pool.mutex, STILE_RANK_LEAF);
+    pool.free = NULL;
+}
+
+static void watch_forks(void)
+{
+    unsigned watch = pthread_atfork(NULL, NULL, forked) == 0 ? FORK_COUNTED : FORK_BY_PID;
+
+    os_store(&fork_watch, watch, memory_order_release);
+}
+
+uint32_t stile__fork_generation(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    unsigned watch = os_load(&fork_watch, memory_order_acquire);
+
+    if (watch == FORK_UNWATCHED) {
+        must(pthread_once(&once, watch_forks));
+        watch = os_load(&fork_watch, memory_order_acquire);
+    }
+    if (watch == FORK_BY_PID)
+        return (uint32_t)getpid();
+    return os_load(&fork_count, memory_order_relaxed);
+}
+
+/* ---- entropy -------------------------------------------------------------- */
+
+stile_status stile__random(void *bytes, size_t size)
+{
+    unsigned char *next = bytes;
+
+    while (size > 0) {
+        ssize_t got = getrandom(next, size, 0);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return stile__fail(STILE_UNSUPPORTED, "the system gives no random bytes: %s",
+                               strerror(errno));
+        next += got;
+        size -= (size_t)got;
+    }
+    return STILE_OK;
+}

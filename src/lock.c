@@ -1,0 +1,276 @@
+#include <stile/lock.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "base/deadline.h"
+#include "base/error.h"
+#include "lock_ops.h"
+
+/* ---- arguments --------------------------------------------------------------- */
+
+static stile_status null_argument(const char *argument)
+{
+    return stile__fail(STILE_INVALID, "%s is NULL", argument);
+}
+
+static stile_status check_name(const char *name)
+{
+    size_t length;
+
+    if (name == NULL)
+        return null_argument("name");
+    length = strnlen(name, STILE_NAME_MAX + 1);
+    if (length == 0)
+        return stile__fail(STILE_INVALID, "name is empty");
+    if (length > STILE_NAME_MAX)
+        return stile__fail(STILE_INVALID, "name is longer than %d bytes", STILE_NAME_MAX);
+    return STILE_OK;
+}
+
+static stile_status check_timeout(int64_t timeout_ms)
+{
+    if (timeout_ms < 0 && timeout_ms != STILE_FOREVER)
+        return stile__fail(STILE_INVALID, "timeout_ms %lld is negative and not STILE_FOREVER",
+                           (long long)timeout_ms);
+    return STILE_OK;
+}
+
+static stile_status check_lease(const char *argument, int64_t ms)
+{
+    if (ms != 0 && (ms < STILE_LEASE_MIN_MS || ms > STILE_TEN_YEARS_MS))
+        return stile__fail(STILE_INVALID, "%s %lld is not from %lld ms to ten years", argument,
+                           (long long)ms, (long long)STILE_LEASE_MIN_MS);
+    return STILE_OK;
+}
+
+/* Checks what the caller asks for and fills in the rest from the space. */
+static stile_status complete_options(const stile *space, const stile_lock_options *asked,
+                                     stile_lock_options *options)
+{
+    const stile_lock_options none = {.lease_ms = 0};
+    stile_status status;
+
+    *options = asked == NULL ? none : *asked;
+    status = check_lease("lease_ms", options->lease_ms);
+    if (status == STILE_OK)
+        status = check_lease("max_hold_ms", options->max_hold_ms);
+    if (status != STILE_OK)
+        return status;
+    if (options->lease_ms == 0)
+        options->lease_ms = space->settings.lease_ms;
+    if (options->max_hold_ms == 0)
+        options->max_hold_ms = space->settings.max_hold_ms;
+    return STILE_OK;
+}
+
+/* ---- handles ------------------------------------------------------------------- */
+
+stile_status stile_lock_open(stile *space, const char *name, const stile_lock_options *options,
+                             stile_lock **out)
+{
+    stile_lock_options complete;
+    stile_status status;
+    stile_lock *lock;
+
+    if (space == NULL)
+        return null_argument("space");
+    if (out == NULL)
+        return null_argument("out");
+    status = check_name(name);
+    if (status == STILE_OK)
+        status = complete_options(space, options, &complete);
+    if (status != STILE_OK)
+        return status;
+    if (os_load(&space->closed, memory_order_relaxed))
+        return stile__fail(STILE_CLOSED, "the space is closed");
+    if (space->backend->lock == NULL)
+        return stile__fail(STILE_UNSUPPORTED, "%s has no locks", space->settings.shown);
+    lock = calloc(1, space->backend->lock->size);
+    if (lock == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for a lock handle");
+    lock->ops = space->backend->lock;
+    lock->space = space;
+    lock->options = complete;
+    status = stile__gate_init(&lock->gate);
+    if (status != STILE_OK)
+        goto fail;
+    status = lock->ops->init(lock, name);
+    if (status != STILE_OK)
+        goto fail_gate;
+    stile__space_ref(space);
+    *out = lock;
+    return STILE_OK;
+
+fail_gate:
+    stile__gate_fini(&lock->gate);
+fail:
+    free(lock);
+    return status;
+}
+
+void stile_lock_close(stile_lock *lock)
+{
+    stile *space;
+
+    if (lock == NULL)
+        return;
+    space = lock->space;
+    /* Calls that other threads were in when the process forked never leave. */
+    if (!stile__space_forked(space)) {
+        stile__gate_shut(&lock->gate);
+        lock->ops->shut(lock);
+        stile__gate_wait(&lock->gate);
+    }
+    lock->ops->fini(lock);
+    stile__gate_fini(&lock->gate);
+    free(lock);
+    stile__space_unref(space);
+}
+
+/* ---- acquire -------------------------------------------------------------------- */
+
+struct lock_call {
+    stile_lock *lock;
+    const stile_lock_options *options;
+};
+
+static stile_status call_attempt(void *call, struct stile_waiter *waiter)
+{
+    struct lock_call *c = call;
+
+    return c->lock->ops->acquire(c->lock, c->options, waiter, &waiter->hold);
+}
+
+static void call_poll(void *call, struct stile_waiter *waiter)
+{
+    struct lock_call *c = call;
+
+    c->lock->ops->poll(c->lock, waiter);
+}
+
+static stile_status call_withdraw(void *call, struct stile_waiter *waiter)
+{
+    struct lock_call *c = call;
+
+    return c->lock->ops->withdraw(c->lock, waiter);
+}
+
+static const struct stile_wait_ops lock_wait_ops = {
+    .attempt = call_attempt, .poll = call_poll, .withdraw = call_withdraw};
+
+static stile_status wait_for_lock(stile_lock *lock, const stile_lock_options *options,
+                                  int64_t timeout_ms, stile_hold *hold)
+{
+    struct lock_call call = {lock, options};
+    struct stile_waiter waiter;
+    stile_status status;
+
+    if (!stile__gate_enter(&lock->gate))
+        return stile__fail(STILE_CLOSED, "the handle is being closed");
+    memset(&waiter.hold, 0, sizeof waiter.hold);
+    waiter.owner = lock;
+    waiter.options = options;
+    status = stile__wait(&lock_wait_ops, &call, &waiter, deadline_in(timeout_ms), hold);
+    stile__gate_leave(&lock->gate);
+    if (status == STILE_TIMEOUT)
+        stile__fail(status, "the lock stayed taken for all of %lld ms", (long long)timeout_ms);
+    else if (status == STILE_CLOSED)
+        stile__fail(status, "the space or the handle was closed");
+    return status;
+}
+
+static stile_status acquire(stile_lock *lock, int64_t timeout_ms,
+                            const stile_lock_options *options, stile_hold *hold)
+{
+    if (timeout_ms == 0 || lock->ops->try_first) {
+        stile_status status = lock->ops->acquire(lock, options, NULL, hold);
+
+        if (status != STILE_TIMEOUT)
+            return status;
+        if (timeout_ms == 0)
+            return stile__fail(status, "the lock is taken");
+    }
+    return wait_for_lock(lock, options, timeout_ms, hold);
+}
+
+stile_status stile_lock_acquire(stile_lock *lock, int64_t timeout_ms, stile_hold *hold)
+{
+    if (lock == NULL)
+        return null_argument("lock");
+    if (hold == NULL)
+        return null_argument("hold");
+    if (timeout_ms < STILE_FOREVER)
+        return check_timeout(timeout_ms);
+    return acquire(lock, timeout_ms, &lock->options, hold);
+}
+
+stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,
+                                     const stile_lock_options *options, stile_hold *hold)
+{
+    stile_lock_options complete;
+    stile_status status;
+
+    if (lock == NULL)
+        return null_argument("lock");
+    if (hold == NULL)
+        return null_argument("hold");
+    status = check_timeout(timeout_ms);
+    if (status != STILE_OK)
+        return status;
+    if (options == NULL)
+        return acquire(lock, timeout_ms, &lock->options, hold);
+    status = complete_options(lock->space, options, &complete);
+    if (status != STILE_OK)
+        return status;
+    return acquire(lock, timeout_ms, &complete, hold);
+}
+
+/* ---- what an owner does ------------------------------------------------------------ */
+
+/* Gives the two outcomes of a stale hold their sentence. */
+static stile_status explain(stile_status status)
+{
+    if (status == STILE_NOT_HELD)
+        return stile__fail(status, "the hold was never taken, was released, or is of another lock");
+    if (status == STILE_LOST)
+        return stile__fail(status, "the lease of the hold had ended");
+    return status;
+}
+
+stile_status stile_lock_release(stile_lock *lock, const stile_hold *hold)
+{
+    if (lock == NULL)
+        return null_argument("lock");
+    if (hold == NULL)
+        return null_argument("hold");
+    return explain(lock->ops->release(lock, hold));
+}
+
+stile_status stile_lock_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)
+{
+    if (lock == NULL)
+        return null_argument("lock");
+    if (hold == NULL)
+        return null_argument("hold");
+    if (add_ms < 1 || add_ms > STILE_TEN_YEARS_MS)
+        return stile__fail(STILE_INVALID, "add_ms %lld is not from 1 ms to ten years",
+                           (long long)add_ms);
+    return explain(lock->ops->extend(lock, hold, add_ms));
+}
+
+stile_status stile_lock_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms)
+{
+    int64_t valid;
+    stile_status status;
+
+    if (lock == NULL)
+        return null_argument("lock");
+    if (hold == NULL)
+        return null_argument("hold");
+    status = lock->ops->check(lock, hold, &valid);
+    if (status == STILE_OK && valid_ms != NULL)
+        *valid_ms = valid;
+    return explain(status);
+}
