@@ -674,6 +674,9 @@ static stile_status parse_socket(struct parse *parse, struct slice authority, st
                                      "there is a host, where unix: has none (three slashes)");
     if (path.length <= 1)
         return stile__settings_wrong(STILE_INVALID, &parse->origin, "there is no path of a socket");
+    if (memchr(path.at, '=', path.length) != NULL || memchr(path.at, '&', path.length) != NULL)
+        return stile__settings_wrong(STILE_INVALID, &parse->origin,
+                                     "the path has a '=' or a '&', to be written %%3D or %%26");
     status = decode(path, "path", &parse->origin, &parse->settings->path);
     if (status == STILE_OK)
         show(parse, "//%s%s", has_identity ? "***@" : "",

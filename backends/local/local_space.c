@@ -8,9 +8,10 @@ static const char *const schemes[] = {"local", NULL};
 
 /* ---- names: locks are the only kind so far ------------------------------------- */
 
-static struct stile_named *make(void *context, stile_kind kind)
+static struct stile_named *make(void *context, stile_kind kind, const char *name)
 {
     (void)kind;
+    (void)name;
     return stile__local_lock_make(context);
 }
 

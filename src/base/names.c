@@ -154,7 +154,7 @@ static struct stile_named *add(struct stile_names *names, struct stile_shard *sh
 
     if (shard->count >= shard->size && !grow(shard))
         return NULL;
-    named = names->ops->make(names->context, kind);
+    named = names->ops->make(names->context, kind, name);
     if (named == NULL)
         return NULL;
     named->name = strdup(name);

@@ -38,8 +38,9 @@ struct stile_shard {
 
 /* What a table does with its objects; context is what init was given. */
 struct stile_names_ops {
-    /* A new object, without name and references; NULL when memory is out. */
-    struct stile_named *(*make)(void *context, stile_kind kind);
+    /* A new object for that name; the table fills in the struct stile_named.
+     * NULL when memory is out. */
+    struct stile_named *(*make)(void *context, stile_kind kind, const char *name);
     /* Whether an object that nobody refers to has to stay. */
     bool (*busy)(void *context, struct stile_named *named);
     void (*destroy)(void *context, struct stile_named *named);

@@ -1,0 +1,35 @@
+-- Takes a lock that is free and that nobody queues for.
+--
+-- KEYS  lock, fence
+-- ARGV  op id, lease (ms), not_after (server ms), fence ttl (ms)
+-- Returns {fence, server ms, remaining ms}: taken; {0, server ms}: not now; {-1,
+-- server ms}: too late; {-2, server ms}: free, but the queue has to be asked.
+-- Invariant: never queues; a lock that somebody queues for is left to the queue.
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local now_ms = math.floor(now / 1000)
+if now_ms > tonumber(ARGV[3]) then return {-1, now_ms} end
+local text = redis.call('GET', KEYS[2])
+local last = 0
+if text then
+  if string.sub(text, 1, 1) == 'q' then
+    return {redis.call('GET', KEYS[1]) and 0 or -2, now_ms}
+  end
+  last = tonumber(text)
+  if not last then return redis.error_reply('STILEKIND the fence is not a number') end
+  if last < 0 or last >= 9007199254740990 then
+    return redis.error_reply('STILEFENCE the fence has reached its end')
+  end
+end
+if not redis.call('SET', KEYS[1], '1-' .. ARGV[1], 'NX', 'PX', ARGV[2]) then
+  local owner = redis.call('GET', KEYS[1])
+  if string.sub(owner, 1, 1) ~= '1' then
+    return redis.error_reply('STILEKIND the key is not a lock of this version')
+  end
+  if string.sub(owner, 3) ~= ARGV[1] then return {0, now_ms} end
+  -- A retry of the same operation: it is the owner already.
+  return {last, now_ms, redis.call('PTTL', KEYS[1])}
+end
+local fence = now > last and now or last + 1
+redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[4])
+return {fence, now_ms, tonumber(ARGV[2])}

@@ -1,0 +1,480 @@
+#include "redis.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/deadline.h"
+#include "base/error.h"
+
+/* Pauses between attempts to connect, doubled each time, half of it by chance so
+ * that a fleet does not come back as one. */
+#define BACKOFF_FIRST_NS INT64_C(20000000)
+#define BACKOFF_MOST_NS INT64_C(1000000000)
+
+/* Before a server that is loading or busy is asked again. */
+#define PAUSE_NS INT64_C(50000000)
+
+/* A connection that lay idle for longer is looked at before it is used. */
+#define IDLE_NS INT64_C(1000000)
+
+/* Somebody who waits for the turn; on its own stack. */
+struct caller {
+    struct stile_link link;
+    struct stile_parker *parker;
+    bool turn; /* under the line's mutex */
+};
+
+stile_status stile__line_init(struct redis_line *line, struct redis_space *space)
+{
+    line->space = space;
+    stile__mutex_init(&line->mutex, STILE_RANK_LINE);
+    list_init(&line->queue);
+    atomic_init(&line->fd, -1);
+    stile__redis_buffer_init(&line->request);
+    return STILE_OK;
+}
+
+void stile__line_fini(struct redis_line *line)
+{
+    stile__redis_close(line->connection, false);
+    stile__redis_buffer_fini(&line->request);
+    stile__mutex_fini(&line->mutex);
+}
+
+/* ---- turns ------------------------------------------------------------------------ */
+
+static void end_turn(struct redis_line *line)
+{
+    struct stile_parker *wake = NULL;
+
+    stile__mutex_lock(&line->mutex);
+    if (list_empty(&line->queue)) {
+        line->taken = false;
+    } else {
+        struct caller *next = STILE_OF(line->queue.next, struct caller, link);
+
+        list_remove(&next->link);
+        next->turn = true;
+        wake = next->parker;
+    }
+    stile__mutex_unlock(&line->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+}
+
+/* STILE_OK: it is the caller's turn.  A closer takes one although the line is shut. */
+static stile_status take_turn(struct redis_line *line, struct stile_parker *parker, bool closer,
+                              int64_t until_ns)
+{
+    struct caller caller = {.parker = parker};
+    stile_status status = STILE_OK;
+
+    list_init(&caller.link);
+    stile__mutex_lock(&line->mutex);
+    if (line->shut && !closer) {
+        status = STILE_CLOSED;
+    } else if (!line->taken) {
+        line->taken = true;
+    } else {
+        list_push_back(&line->queue, &caller.link);
+        while (!caller.turn) {
+            stile__mutex_unlock(&line->mutex);
+            stile__park(parker, until_ns);
+            stile__mutex_lock(&line->mutex);
+            if (!caller.turn && stile__monotonic_ns() >= until_ns) {
+                list_remove(&caller.link);
+                status = STILE_TIMEOUT;
+                break;
+            }
+        }
+    }
+    stile__mutex_unlock(&line->mutex);
+    if (status == STILE_TIMEOUT)
+        stile__fail(status, "the connection was busy with others all the time");
+    else if (status == STILE_CLOSED)
+        stile__fail(status, "the space is closed");
+    return status;
+}
+
+/* ---- within a turn: the connection --------------------------------------------------- */
+
+static void hang_up(struct redis_line *line)
+{
+    os_store(&line->fd, -1, memory_order_relaxed);
+    /* Reset: what still lies in the socket must not be executed later. */
+    stile__redis_close(line->connection, true);
+    line->connection = NULL;
+}
+
+static void add_call(struct redis_buffer *buffer, const struct redis_call *call, bool by_text)
+{
+    size_t i;
+
+    stile__redis_command(buffer, 3 + call->key_count + call->arg_count);
+    if (by_text) {
+        stile__redis_arg(buffer, "EVAL", 4);
+        stile__redis_arg(buffer, call->script->text, call->script->length);
+    } else {
+        stile__redis_arg(buffer, "EVALSHA", 7);
+        stile__redis_arg(buffer, call->script->sha1, 40);
+    }
+    stile__redis_arg_int(buffer, (int64_t)call->key_count);
+    for (i = 0; i < call->key_count; i++)
+        stile__redis_arg(buffer, call->keys[i].bytes, call->keys[i].length);
+    for (i = 0; i < call->arg_count; i++)
+        stile__redis_arg(buffer, call->args[i].bytes, call->args[i].length);
+}
+
+static bool is_error(const struct redis_reply *reply, const char *code)
+{
+    size_t length = strlen(code);
+
+    return reply->type == REDIS_ERROR && reply->length >= length &&
+           memcmp(reply->text, code, length) == 0;
+}
+
+/* Reads the server's clock from an answer to TIME. */
+static stile_status read_time(struct redis_line *line, const struct redis_reply *reply,
+                              int64_t sent_ns)
+{
+    int64_t parts[2] = {0, 0};
+    size_t i, j;
+
+    if (reply->type == REDIS_ERROR)
+        return stile__redis_error(line->space, reply);
+    if (reply->type != REDIS_ARRAY || reply->count != 2)
+        return stile__fail(STILE_PROTOCOL, "the answer to TIME is no time");
+    for (i = 0; i < 2; i++) {
+        const struct redis_reply *part = &reply->elements[i];
+
+        if (part->type != REDIS_STRING || part->length == 0 || part->length > 15)
+            return stile__fail(STILE_PROTOCOL, "the answer to TIME is no time");
+        for (j = 0; j < part->length; j++) {
+            if (part->text[j] < '0' || part->text[j] > '9')
+                return stile__fail(STILE_PROTOCOL, "the answer to TIME is no time");
+            parts[i] = parts[i] * 10 + (part->text[j] - '0');
+        }
+    }
+    stile__line_seen(line, sent_ns, parts[0] * 1000 + parts[1] / 1000);
+    return STILE_OK;
+}
+
+/* Loads the scripts and asks what time it is, in one write. */
+static stile_status introduce(struct redis_line *line, int64_t until_ns)
+{
+    const struct redis_script *const *script;
+    const struct redis_reply *reply;
+    int64_t sent_ns = stile__boottime_ns();
+    stile_status status;
+
+    stile__redis_buffer_reset(&line->request);
+    stile__redis_command(&line->request, 1);
+    stile__redis_arg_text(&line->request, "TIME");
+    for (script = stile__scripts; *script != NULL; script++) {
+        stile__redis_command(&line->request, 3);
+        stile__redis_arg_text(&line->request, "SCRIPT");
+        stile__redis_arg_text(&line->request, "LOAD");
+        stile__redis_arg(&line->request, (*script)->text, (*script)->length);
+    }
+    status = stile__redis_send(line->connection, &line->request, until_ns);
+    if (status == STILE_OK)
+        status = stile__redis_receive(line->connection, false, until_ns, &reply);
+    if (status == STILE_OK)
+        status = read_time(line, reply, sent_ns);
+    /* Who may not load them sends them with the first call. */
+    for (script = stile__scripts; *script != NULL && status == STILE_OK; script++)
+        status = stile__redis_receive(line->connection, false, until_ns, &reply);
+    return status;
+}
+
+static stile_status dial(struct redis_line *line, int64_t until_ns)
+{
+    const struct stile_settings *settings = &line->space->base.settings;
+    int64_t limit = later_ns(stile__monotonic_ns(), settings->connect_timeout_ms), pause;
+    stile_status status;
+    uint32_t chance;
+
+    if (limit > until_ns)
+        limit = until_ns;
+    status = stile__redis_connect(settings, "stile", &stile__redis_small, limit,
+                                  &line->connection);
+    if (status == STILE_OK) {
+        status = introduce(line, limit);
+        if (status != STILE_OK)
+            hang_up(line);
+    }
+    if (status == STILE_OK) {
+        os_store(&line->fd, stile__redis_fd(line->connection), memory_order_relaxed);
+        line->failures = 0;
+        line->dial_ns = 0;
+        return status;
+    }
+    if (status == STILE_TIMEOUT)
+        status = stile__fail(STILE_UNREACHABLE, "%s did not answer in time", settings->shown);
+    pause = BACKOFF_FIRST_NS << (line->failures < 6 ? line->failures : 6);
+    if (pause > BACKOFF_MOST_NS)
+        pause = BACKOFF_MOST_NS;
+    if (stile__random(&chance, sizeof chance) != STILE_OK)
+        chance = 0;
+    line->failures++;
+    line->dial_ns = stile__monotonic_ns() + pause / 2 + (int64_t)(chance % 1024) * (pause / 2048);
+    return status;
+}
+
+/* Sees to it that there is a connection.  *fresh: it was made just now. */
+static stile_status connect_line(struct redis_line *line, struct stile_parker *parker,
+                                 enum redis_patience patience, int64_t until_ns, bool *fresh)
+{
+    *fresh = false;
+    if (line->connection != NULL && stile__boottime_ns() - line->seen_ns > IDLE_NS &&
+        stile__redis_broken(line->connection))
+        hang_up(line);
+    if (line->connection != NULL)
+        return STILE_OK;
+    for (;;) {
+        int64_t now = stile__monotonic_ns();
+
+        if (now >= line->dial_ns) {
+            stile_status status = dial(line, until_ns);
+
+            *fresh = status == STILE_OK;
+            if (status != STILE_UNREACHABLE || patience == REDIS_ONCE)
+                return status;
+            now = stile__monotonic_ns();
+        }
+        if (patience == REDIS_ONCE || now >= until_ns)
+            return stile__fail(STILE_UNREACHABLE, "%s cannot be reached",
+                               line->space->base.settings.shown);
+        stile__park(parker, line->dial_ns < until_ns ? line->dial_ns : until_ns);
+    }
+}
+
+void stile__line_seen(struct redis_line *line, int64_t sent_ns, int64_t server_ms)
+{
+    line->seen_ns = sent_ns;
+    line->seen_server_ms = server_ms;
+}
+
+int64_t stile__line_server_ms(const struct redis_line *line)
+{
+    return line->seen_server_ms + (stile__boottime_ns() - line->seen_ns) / STILE_NS_PER_MS;
+}
+
+/* ---- within a turn: one call ------------------------------------------------------------ */
+
+/* The connection is out of step with the server or gone. */
+static stile_status give_up(struct redis_line *line, stile_status status)
+{
+    hang_up(line);
+    if (status == STILE_PROTOCOL || status == STILE_NO_MEMORY)
+        return status;
+    return stile__fail(STILE_UNKNOWN, "%s did not answer in time, or the connection broke",
+                       line->space->base.settings.shown);
+}
+
+static stile_status call_once(struct redis_line *line, const struct redis_call *call, bool by_text,
+                              int64_t until_ns, const struct redis_reply **reply, int64_t *sent_ns,
+                              unsigned *sends)
+{
+    stile_status status;
+
+    stile__redis_buffer_reset(&line->request);
+    add_call(&line->request, call, by_text);
+    *sent_ns = stile__boottime_ns();
+    status = stile__redis_send(line->connection, &line->request, until_ns);
+    if (status == STILE_NO_MEMORY)
+        return stile__fail(status, "no memory for a request");
+    if (status != STILE_OK) {
+        hang_up(line);
+        return status;
+    }
+    ++*sends;
+    status = stile__redis_receive(line->connection, false, until_ns, reply);
+    return status == STILE_OK ? status : give_up(line, status);
+}
+
+/* *sends counts how often the server may have run it. */
+static stile_status call_line(struct redis_line *line, const struct redis_call *call,
+                              int64_t until_ns, const struct redis_reply **reply,
+                              int64_t *sent_ns, unsigned *sends)
+{
+    stile_status status = call_once(line, call, false, until_ns, reply, sent_ns, sends);
+
+    if (status == STILE_OK && is_error(*reply, "NOSCRIPT")) {
+        --*sends;
+        status = call_once(line, call, true, until_ns, reply, sent_ns, sends);
+    }
+    if (status == STILE_OK && (*reply)->type == REDIS_ERROR)
+        status = stile__redis_error(line->space, *reply);
+    return status;
+}
+
+/* ---- exchanges --------------------------------------------------------------------------- */
+
+/* One attempt.  *again: it failed in a way that another may mend. */
+static stile_status attempt(struct redis_line *line, struct stile_parker *parker,
+                            struct redis_exchange *exchange, int64_t until_ns, bool *again)
+{
+    const struct redis_reply *reply;
+    stile_status status;
+    bool fresh, connected;
+    int64_t limit;
+
+    *again = false;
+    status = take_turn(line, parker, false, until_ns);
+    if (status != STILE_OK)
+        return status;
+    status = connect_line(line, parker, exchange->patience, until_ns, &fresh);
+    if (status == STILE_OK) {
+        if (exchange->prepare != NULL)
+            exchange->prepare(exchange);
+        limit = later_ns(stile__monotonic_ns(), line->space->base.settings.command_timeout_ms);
+        status = call_line(line, &exchange->call, limit < until_ns ? limit : until_ns, &reply,
+                           &exchange->sent_ns, &exchange->sends);
+        connected = line->connection != NULL;
+        if (status == STILE_OK)
+            status = exchange->take(exchange, reply);
+        else if (status == STILE_UNREACHABLE)
+            *again = exchange->patience == REDIS_PATIENT || (!connected && !fresh);
+        else if (status == STILE_UNKNOWN && exchange->repeatable)
+            *again = exchange->patience == REDIS_PATIENT || !fresh;
+    }
+    end_turn(line);
+    return status;
+}
+
+stile_status stile__line_exchange(struct redis_line *line, struct redis_exchange *exchange,
+                                  int64_t until_ns)
+{
+    struct stile_parker *parker = stile__parker_get();
+    int cancel = stile__cancel_off();
+    stile_status status;
+    bool again;
+
+    exchange->sends = 0;
+    if (parker == NULL) {
+        stile__cancel_restore(cancel);
+        return stile__fail(STILE_NO_MEMORY, "no memory for a call");
+    }
+    for (;;) {
+        int64_t now;
+
+        status = attempt(line, parker, exchange, until_ns, &again);
+        now = stile__monotonic_ns();
+        if (!again || now >= until_ns)
+            break;
+        /* The server is there and asks for patience. */
+        if (status == STILE_UNREACHABLE && exchange->patience == REDIS_PATIENT)
+            stile__park(parker, now + PAUSE_NS < until_ns ? now + PAUSE_NS : until_ns);
+    }
+    stile__parker_put(parker);
+    stile__cancel_restore(cancel);
+    /* An earlier attempt may have been run although a later one was not. */
+    if (exchange->sends > 0 && (status == STILE_UNREACHABLE || status == STILE_TIMEOUT))
+        status = STILE_UNKNOWN;
+    return status;
+}
+
+stile_status stile__line_connect(struct redis_line *line, int64_t until_ns)
+{
+    struct stile_parker *parker = stile__parker_get();
+    stile_status status;
+    bool fresh;
+
+    if (parker == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for a call");
+    status = take_turn(line, parker, false, until_ns);
+    if (status == STILE_OK) {
+        status = connect_line(line, parker, REDIS_ONCE, until_ns, &fresh);
+        end_turn(line);
+    }
+    stile__parker_put(parker);
+    return status;
+}
+
+/* ---- batches ------------------------------------------------------------------------------ */
+
+typedef void batch_take(void *context, size_t i, stile_status status,
+                        const struct redis_reply *reply, int64_t sent_ns);
+
+static void run_batch(struct redis_line *line, const struct redis_call *calls, size_t count,
+                      int64_t until_ns, batch_take *take, void *context)
+{
+    int64_t sent_ns = stile__boottime_ns(), resent_ns = sent_ns;
+    const struct redis_reply *reply = NULL;
+    stile_status status;
+    bool unknown[STILE_RENEW_MAX] = {false};
+    unsigned sends = 0;
+    size_t i;
+
+    assert(count <= STILE_RENEW_MAX);
+    stile__redis_buffer_reset(&line->request);
+    for (i = 0; i < count; i++)
+        add_call(&line->request, &calls[i], false);
+    status = stile__redis_send(line->connection, &line->request, until_ns);
+    if (status == STILE_UNREACHABLE)
+        hang_up(line);
+    for (i = 0; i < count; i++) {
+        if (status == STILE_OK) {
+            status = stile__redis_receive(line->connection, false, until_ns, &reply);
+            if (status != STILE_OK)
+                status = give_up(line, status);
+        }
+        if (status == STILE_OK && is_error(reply, "NOSCRIPT"))
+            unknown[i] = true;
+        else if (status == STILE_OK && reply->type == REDIS_ERROR)
+            take(context, i, stile__redis_error(line->space, reply), NULL, sent_ns);
+        else
+            take(context, i, status, reply, sent_ns);
+    }
+    for (i = 0; i < count; i++) {
+        if (!unknown[i])
+            continue;
+        if (line->connection != NULL)
+            status = call_line(line, &calls[i], until_ns, &reply, &resent_ns, &sends);
+        take(context, i, status, reply, resent_ns);
+    }
+}
+
+void stile__line_batch(struct redis_line *line, const struct redis_call *calls, size_t count,
+                       int64_t until_ns, batch_take *take, void *context)
+{
+    struct stile_parker *parker = stile__parker_get();
+    stile_status status = STILE_NO_MEMORY;
+    bool fresh, turn = false;
+    size_t i;
+
+    if (parker != NULL)
+        status = take_turn(line, parker, false, until_ns);
+    if (status == STILE_OK) {
+        turn = true;
+        status = connect_line(line, parker, REDIS_PATIENT, until_ns, &fresh);
+    }
+    if (status == STILE_OK)
+        run_batch(line, calls, count, until_ns, take, context);
+    if (turn)
+        end_turn(line);
+    for (i = 0; i < count && status != STILE_OK; i++)
+        take(context, i, status, NULL, 0);
+    if (parker != NULL)
+        stile__parker_put(parker);
+}
+
+void stile__line_shut(struct redis_line *line)
+{
+    struct stile_parker *parker = stile__parker_get();
+
+    stile__mutex_lock(&line->mutex);
+    line->shut = true;
+    stile__mutex_unlock(&line->mutex);
+    /* Without memory the connection stays until fini, and nobody new gets it. */
+    if (parker == NULL)
+        return;
+    if (take_turn(line, parker, true, INT64_MAX) == STILE_OK) {
+        stile__redis_close(line->connection, false);
+        line->connection = NULL;
+        os_store(&line->fd, -1, memory_order_relaxed);
+        end_turn(line);
+    }
+    stile__parker_put(parker);
+}

@@ -1,0 +1,37 @@
+# Writes OUT: every Lua script of the folder LUA as a C constant with its SHA-1, the
+# prelude put in where a script includes it.  Comment lines are left out: they
+# would be sent to every server.
+cmake_policy(VERSION 3.21)
+file(GLOB files ${LUA}/*.lua)
+list(SORT files)
+
+function(read_code file out)
+  file(READ ${file} code)
+  string(REPLACE "--include prelude" "@prelude@" code "${code}")
+  string(REGEX REPLACE "(^|\n) *--[^\n]*" "\\1" code "${code}")
+  string(REGEX REPLACE "\n\n+" "\n" code "${code}")
+  string(REGEX REPLACE "^\n+" "" code "${code}")
+  set(${out} "${code}" PARENT_SCOPE)
+endfunction()
+
+read_code(${LUA}/prelude.lua prelude)
+set(out "/* Made from the .lua files beside the backend. */\n#include \"redis_script.h\"\n\n")
+foreach(file IN LISTS files)
+  get_filename_component(name ${file} NAME_WE)
+  if(name STREQUAL "prelude")
+    continue()
+  endif()
+  read_code(${file} code)
+  string(REPLACE "@prelude@\n" "${prelude}" code "${code}")
+  string(SHA1 sha1 "${code}")
+  string(LENGTH "${code}" length)
+  string(REPLACE "\\" "\\\\" code "${code}")
+  string(REPLACE "\"" "\\\"" code "${code}")
+  string(REPLACE "\n" "\\n\"\n    \"" code "${code}")
+  string(APPEND out "const struct redis_script stile__script_${name} = {\n    \"${name}\",\n"
+    "    \"${sha1}\",\n    ${length},\n    \"${code}\"};\n\n")
+  list(APPEND names "&stile__script_${name}")
+endforeach()
+list(JOIN names ",\n    " names)
+string(APPEND out "const struct redis_script *const stile__scripts[] = {\n    ${names},\n    NULL};\n")
+file(WRITE ${OUT} "${out}")
