@@ -27,6 +27,7 @@ stile_status stile_open(const char *url, const stile_options *options, stile **o
     struct stile_settings settings;
     stile_status status;
     stile *space;
+    int cancel;
 
     if (out == NULL)
         return stile__fail(STILE_INVALID, "out is NULL");
@@ -40,7 +41,9 @@ stile_status stile_open(const char *url, const stile_options *options, stile **o
         stile__settings_fini(&settings);
         return status;
     }
+    cancel = stile__cancel_off();
     status = backend->open(&settings, &space);
+    stile__cancel_restore(cancel);
     if (status != STILE_OK) {
         stile__settings_fini(&settings);
         return status;
@@ -54,11 +57,15 @@ stile_status stile_open(const char *url, const stile_options *options, stile **o
 
 void stile_close(stile *space)
 {
+    int cancel;
+
     if (space == NULL)
         return;
+    cancel = stile__cancel_off();
     os_store(&space->closed, true, memory_order_relaxed);
     space->backend->shut(space);
     stile__space_unref(space);
+    stile__cancel_restore(cancel);
 }
 
 bool stile_can(const stile *space, stile_kind kind)

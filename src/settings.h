@@ -11,6 +11,7 @@
 /* Bounds of a lease, and of every other time beyond which nothing ends. */
 #define STILE_LEASE_MIN_MS INT64_C(100)
 #define STILE_TEN_YEARS_MS INT64_C(315360000000)
+#define STILE_CLAIM_MAX_MS 60000
 
 struct stile_settings {
     char *scheme;   /* "local", "redis", "unix": what stands before the colon */

@@ -375,22 +375,22 @@ static uint64_t held_word(const stile_hold *hold)
 
 static stile_status release_slowly(struct local_lock_object *object, const stile_hold *hold)
 {
+    stile_status status = STILE_OK;
     struct stile_parker *wake;
     bool passed;
 
-    if (hold->slot != 0) {
-        stile_status status = stile__lease_end(&object->space->leases, hold);
-
-        if (status != STILE_OK)
-            return status;
-    }
+    if (hold->slot != 0)
+        status = stile__lease_end(&object->space->leases, hold);
+    if (status == STILE_NOT_HELD)
+        return status;
+    /* Also when the lease is over: with its slot gone, nobody else ends it. */
     stile__mutex_lock(&object->mutex);
     passed = pass_on(object, hold->fence, &wake);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
         stile__unpark(wake);
-    if (passed)
-        return STILE_OK;
+    if (status != STILE_OK || passed)
+        return status;
     return hold->slot != 0 ? STILE_LOST : STILE_NOT_HELD;
 }
 

@@ -237,9 +237,15 @@ struct stile_named *stile__redis_object_make(struct redis_space *space, const ch
 void stile__redis_object_destroy(struct stile_named *named);
 /* Settles all waiters with STILE_CLOSED; nobody queues any more. */
 void stile__redis_object_close(struct stile_named *named);
-/* A grant has come for an op id. */
-void stile__redis_granted(struct redis_space *space, const uint64_t id[2], int64_t fence,
-                          int64_t deadline_ms, int64_t receipt_ns, uint32_t epoch);
+/* A grant as it comes in a message. */
+struct redis_grant {
+    int64_t fence;
+    int64_t deadline_ms; /* by the server's clock */
+    int64_t claim_ms;    /* how long before that it was made */
+};
+
+void stile__redis_granted(struct redis_space *space, const uint64_t id[2],
+                          const struct redis_grant *grant, int64_t receipt_ns, uint32_t epoch);
 /* Every waiter of the space looks again now. */
 void stile__redis_recheck_all(struct redis_space *space);
 /* Runs lock_abandon for an op id. */

@@ -122,19 +122,22 @@ static bool read_number(const char **at, const char *end, int64_t *number)
     return true;
 }
 
-/* "<op id> <fence> <deadline in server ms>"; anything else is nobody's grant. */
+/* "<op id> <fence> <deadline in server ms> <claim ms>"; anything else is nobody's
+ * grant. */
 static void read_grant(struct redis_inbox *inbox, const char *text, size_t length,
                        int64_t receipt_ns)
 {
     const char *at = text + REDIS_ID_TEXT + 1, *end = text + length;
-    int64_t fence, deadline_ms;
+    struct redis_grant grant;
     uint64_t id[2];
 
     if (length <= REDIS_ID_TEXT || text[REDIS_ID_TEXT] != ' ' ||
-        !stile__redis_id_parse(text, REDIS_ID_TEXT, id) || !read_number(&at, end, &fence) ||
-        !read_number(&at, end, &deadline_ms) || at != end)
+        !stile__redis_id_parse(text, REDIS_ID_TEXT, id) ||
+        !read_number(&at, end, &grant.fence) || !read_number(&at, end, &grant.deadline_ms) ||
+        !read_number(&at, end, &grant.claim_ms) || at != end ||
+        grant.claim_ms > STILE_CLAIM_MAX_MS)
         return;
-    stile__redis_granted(inbox->space, id, fence, deadline_ms, receipt_ns,
+    stile__redis_granted(inbox->space, id, &grant, receipt_ns,
                          os_load(&inbox->epoch, memory_order_relaxed));
 }
 

@@ -21,6 +21,9 @@
  * acquire. */
 #define COPY_MS 1000
 
+/* The server's clock while an acquire is not answered. */
+#define UNSEEN (-1)
+
 /* How many waiters one poll asks about. */
 enum { POLL_MOST = 100 };
 
@@ -375,7 +378,10 @@ static stile_status register_waiter(stile_lock *lock, struct stile_waiter *waite
     stile__mutex_lock(&object->space->mutex);
     closed = object->closed || ((struct redis_lock *)lock)->shut;
     if (!closed) {
-        waiter->seen_epoch = 0;
+        /* Before it is sent, it is granted by nobody. */
+        waiter->seen_ns = stile__boottime_ns();
+        waiter->seen_server_ms = UNSEEN;
+        os_store(&waiter->recheck_ns, INT64_MAX, memory_order_relaxed);
         enter(object, waiter);
     }
     stile__mutex_unlock(&object->space->mutex);
@@ -398,9 +404,11 @@ static stile_status settle_answer(struct redis_object *object, struct stile_wait
         waiter->seen_ns = acquire->exchange.sent_ns;
         waiter->seen_server_ms = acquire->server_ms;
         waiter->seen_epoch = epoch;
-        os_store(&waiter->recheck_ns,
-                 next_look(space, waiter->hold.id, acquire->left_ms, acquire->rank),
-                 memory_order_relaxed);
+        /* A message that overtook the answer may have asked for a look already. */
+        if (os_load(&waiter->recheck_ns, memory_order_relaxed) == INT64_MAX)
+            os_store(&waiter->recheck_ns,
+                     next_look(space, waiter->hold.id, acquire->left_ms, acquire->rank),
+                     memory_order_relaxed);
         pending = true;
     } else {
         stile__leave(waiter);
@@ -676,28 +684,44 @@ static void redis_lock_poll(stile_lock *lock, struct stile_waiter *waiter)
 /* ---- grants, withdrawal ------------------------------------------------------------------------------ */
 
 /*
+ * How long a grant may be believed in that ends at deadline_ms, claim_ms after it was
+ * made.  It was made after the waiter was last seen in the queue; how long after,
+ * the server's clock tells, compared with itself: both readings are of one server,
+ * since the subscription did not end between them.
+ */
+static int64_t grant_belief(const struct stile_waiter *waiter, int64_t deadline_ms,
+                            int64_t claim_ms, uint32_t epoch)
+{
+    int64_t length_ms = claim_ms;
+
+    if (waiter->seen_server_ms != UNSEEN && waiter->seen_epoch == epoch &&
+        deadline_ms - waiter->seen_server_ms > claim_ms)
+        length_ms = deadline_ms - waiter->seen_server_ms;
+    if (length_ms > STILE_TEN_YEARS_MS)
+        length_ms = STILE_TEN_YEARS_MS;
+    return stile__redis_belief(waiter->seen_ns, length_ms);
+}
+
+/*
  * A grant for an op id that is not there needs nothing: whoever took the waiter out
  * has its op id abandoned.  One that cannot be believed in makes its waiter look.
  */
-void stile__redis_granted(struct redis_space *space, const uint64_t id[2], int64_t fence,
-                          int64_t deadline_ms, int64_t receipt_ns, uint32_t epoch)
+void stile__redis_granted(struct redis_space *space, const uint64_t id[2],
+                          const struct redis_grant *grant, int64_t receipt_ns, uint32_t epoch)
 {
-    int64_t most = later_ns(receipt_ns, space->base.settings.claim_ms), valid = INT64_MIN;
     struct stile_waiter *waiter;
+    int64_t valid, most;
 
     stile__mutex_lock(&space->mutex);
     waiter = find_waiter(space, id);
     if (waiter != NULL) {
-        /* The server's clock is only compared with itself: both readings are of one
-         * server, since the subscription did not end between them. */
-        if (waiter->seen_epoch == epoch && deadline_ms > waiter->seen_server_ms &&
-            deadline_ms - waiter->seen_server_ms < STILE_TEN_YEARS_MS)
-            valid = stile__redis_belief(waiter->seen_ns, deadline_ms - waiter->seen_server_ms);
+        valid = grant_belief(waiter, grant->deadline_ms, grant->claim_ms, epoch);
+        most = later_ns(receipt_ns, grant->claim_ms);
         if (valid > most)
             valid = most;
         if (stile__boottime_ns() < valid)
-            settle_owner(((struct redis_lock *)(uintptr_t)waiter->owner)->object, waiter, fence,
-                         valid);
+            settle_owner(((struct redis_lock *)(uintptr_t)waiter->owner)->object, waiter,
+                         grant->fence, valid);
         else
             stile__recheck(waiter);
     }

@@ -144,6 +144,7 @@ STILE_API STILE_MUST_CHECK stile_status stile_lock_acquire_with(stile_lock *lock
  *                      it (redis): the hold is over for the caller all the
  *                      same, the library goes on trying, and the lease ends it
  *                      at the latest;
+ *   STILE_CLOSED       the space was closed before (redis): the lease ends it;
  *   STILE_INVALID, STILE_FORKED.
  *
  * Releasing again what was lost says STILE_LOST or STILE_NOT_HELD.

@@ -152,6 +152,7 @@ static void begin(struct exploration *exploration, const struct scenario *scenar
 {
     memset(exploration, 0, sizeof *exploration);
     memset(report, 0, sizeof *report);
+    report->scenario = scenario->name;
     exploration->scenario = scenario;
     exploration->report = report;
     clock_gettime(CLOCK_MONOTONIC, &exploration->began);
@@ -462,8 +463,8 @@ void explore_print(const char *what, const struct explore_report *report)
            what, report->schedules, report->complete ? " (all)" : "", report->distinct,
            report->points, report->choices, report->seconds);
     if (report->failed)
-        printf("%s: failed: %s\n  again: STILE_SCHEDULE='%s'\n", what, report->text,
-               report->schedule);
+        printf("%s: failed: %s\n  again: STILE_SCHEDULE='%s=%s'\n", what, report->text,
+               report->scenario, report->schedule);
     fflush(stdout);
 }
 
@@ -474,31 +475,66 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
     return text == NULL || *text == '\0' ? otherwise : strtoull(text, NULL, 0);
 }
 
-bool explore(const struct scenario *scenario, uint64_t schedules, struct explore_report *report)
+/* Prints under the scenario's name and how it was explored. */
+static bool tell(const char *how, const struct explore_report *report)
 {
-    const char *schedule = getenv("STILE_SCHEDULE");
-    uint64_t seed = from_environment("STILE_SEED", 1);
-    char what[128];
+    char what[256];
 
-    schedules = from_environment("STILE_SOAK", schedules);
-    if (schedule != NULL && *schedule != '\0') {
-        if (!explore_replay(scenario, schedule, report)) {
-            printf("STILE_SCHEDULE is no schedule: %s\n", schedule);
-            return false;
-        }
-        snprintf(what, sizeof what, "%s, again", scenario->name);
-        explore_print(what, report);
-        return !report->failed;
-    }
-    explore_random(scenario, schedules / 2, seed, report);
-    snprintf(what, sizeof what, "%s, random, seed %" PRIu64, scenario->name, seed);
-    explore_print(what, report);
-    if (report->failed)
-        return false;
-    explore_pct(scenario, 3, schedules - schedules / 2, seed, report);
-    snprintf(what, sizeof what, "%s, pct 3, seed %" PRIu64, scenario->name, seed);
+    snprintf(what, sizeof what, "%s, %s", report->scenario, how);
     explore_print(what, report);
     return !report->failed;
+}
+
+/* Whether the environment asks for one schedule, and so for nothing else; *passed
+ * says how that one ended, if it is this scenario's. */
+static bool one_alone(const struct scenario *scenario, struct explore_report *report, bool *passed)
+{
+    const char *line = getenv("STILE_SCHEDULE");
+    size_t length = strlen(scenario->name);
+
+    if (line == NULL || *line == '\0')
+        return false;
+    *passed = true;
+    if (strncmp(line, scenario->name, length) != 0 || line[length] != '=')
+        return true;
+    if (explore_replay(scenario, line + length + 1, report)) {
+        *passed = tell("again", report);
+    } else {
+        printf("STILE_SCHEDULE is no schedule: %s\n", line);
+        *passed = false;
+    }
+    return true;
+}
+
+bool explore(const struct scenario *scenario, uint64_t schedules, struct explore_report *report)
+{
+    uint64_t seed = from_environment("STILE_SEED", 1);
+    char how[64];
+    bool passed;
+
+    if (one_alone(scenario, report, &passed))
+        return passed;
+    schedules = from_environment("STILE_SOAK", schedules);
+    explore_random(scenario, schedules / 2, seed, report);
+    snprintf(how, sizeof how, "random, seed %" PRIu64, seed);
+    if (!tell(how, report))
+        return false;
+    explore_pct(scenario, 3, schedules - schedules / 2, seed, report);
+    snprintf(how, sizeof how, "pct 3, seed %" PRIu64, seed);
+    return tell(how, report);
+}
+
+bool explore_every(const struct scenario *scenario, unsigned preemptions, uint64_t schedules,
+                   struct explore_report *report)
+{
+    char how[64];
+    bool passed;
+
+    if (one_alone(scenario, report, &passed))
+        return passed;
+    explore_exhaustive(scenario, preemptions, schedules, report);
+    snprintf(how, sizeof how, "%u preemptions", preemptions);
+    return tell(how, report) && report->complete;
 }
 
 /* ---- within a scenario ----------------------------------------------------- */

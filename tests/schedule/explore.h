@@ -33,6 +33,7 @@ struct scenario {
 };
 
 struct explore_report {
+    const char *scenario;
     uint64_t schedules;
     uint64_t distinct; /* by the sequence of choices */
     uint64_t points;
@@ -68,12 +69,22 @@ void explore_exhaustive(const struct scenario *scenario, unsigned preemptions, u
 bool explore_replay(const struct scenario *scenario, const char *schedule,
                     struct explore_report *report);
 
-/* What a test does with a scenario: half of the budget as a random walk, half as
- * PCT of depth 3, a report line for each on stdout, and the schedule that failed.
- * The environment may change it: STILE_SOAK=N is the budget, STILE_SEED=N the
- * seed, STILE_SCHEDULE=LINE runs that schedule alone.  False: a schedule failed;
- * report is of the part that did. */
+/*
+ * What tests do with a scenario: run it, print a line on stdout for each way of
+ * exploring, and the schedule that failed.  False if one did; report is of that
+ * part.
+ *
+ * explore() spends half of its schedules on a random walk, half on PCT of depth
+ * 3.  explore_every() is exhaustive, and false as well if schedules do not
+ * suffice.
+ *
+ * The environment: STILE_SOAK=N is another budget for explore(), STILE_SEED=N
+ * another seed than 1; STILE_SCHEDULE=LINE, as printed, runs that schedule of
+ * that scenario and nothing else.
+ */
 bool explore(const struct scenario *scenario, uint64_t schedules, struct explore_report *report);
+bool explore_every(const struct scenario *scenario, unsigned preemptions, uint64_t schedules,
+                   struct explore_report *report);
 
 void explore_print(const char *what, const struct explore_report *report);
 

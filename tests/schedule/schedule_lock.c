@@ -215,6 +215,13 @@ static void setup_held(void *state)
     arrive(place, &hold);
 }
 
+static void wait_as_long(void *state)
+{
+    struct place *place = state;
+
+    visit(place, place->lock, HELD_MS);
+}
+
 static void release_in_time(void *state)
 {
     struct place *place = state;
@@ -222,13 +229,6 @@ static void release_in_time(void *state)
 
     explore_sleep_ns(HELD_MS * MS);
     leave(place, place->lock, &hold);
-}
-
-static void wait_as_long(void *state)
-{
-    struct place *place = state;
-
-    visit(place, place->lock, HELD_MS);
 }
 
 static const struct scenario at_the_instant = {
@@ -239,6 +239,32 @@ static const struct scenario at_the_instant = {
     .check = lock_is_free,
     .step_ns = MS / 10,
     .stray = true,
+};
+
+/* ---- small enough to see every order ---------------------------------------- */
+
+static void release_at_once(void *state)
+{
+    struct place *place = state;
+    stile_hold hold = place->owner;
+
+    leave(place, place->lock, &hold);
+}
+
+static const struct scenario one_waits = {
+    .name = "one waits",
+    .size = sizeof(struct place),
+    .setup = setup_held,
+    .run = {release_at_once, wait_as_long},
+    .check = lock_is_free,
+};
+
+static const struct scenario two_wait = {
+    .name = "two wait",
+    .size = sizeof(struct place),
+    .setup = setup_held,
+    .run = {release_at_once, wait_as_long, wait_for_ever},
+    .check = lock_is_free,
 };
 
 /* ---- leases that lapse ----------------------------------------------------- */
@@ -470,6 +496,26 @@ static void a_timeout_at_the_instant_of_the_grant_strands_nobody(void **state)
     nothing_fails(&at_the_instant);
 }
 
+static void no_order_fails(const struct scenario *scenario, unsigned preemptions)
+{
+    struct explore_report report;
+
+    if (!explore_every(scenario, preemptions, 10 * BUDGET, &report))
+        fail_msg("%s", report.failed ? report.text : "there are more orders");
+}
+
+static void a_release_and_a_timed_waiter_meet_in_every_order(void **state)
+{
+    (void)state;
+    no_order_fails(&one_waits, 3);
+}
+
+static void a_release_and_two_waiters_meet_in_every_order(void **state)
+{
+    (void)state;
+    no_order_fails(&two_wait, 2);
+}
+
 static void leases_lapse_to_those_who_wait(void **state)
 {
     (void)state;
@@ -494,6 +540,8 @@ int main(void)
         cmocka_unit_test(the_lock_holds_with_timeouts_of_all_kinds),
         cmocka_unit_test(the_fair_lock_holds_with_timeouts_of_all_kinds),
         cmocka_unit_test(a_timeout_at_the_instant_of_the_grant_strands_nobody),
+        cmocka_unit_test(a_release_and_a_timed_waiter_meet_in_every_order),
+        cmocka_unit_test(a_release_and_two_waiters_meet_in_every_order),
         cmocka_unit_test(leases_lapse_to_those_who_wait),
         cmocka_unit_test(closing_a_space_sends_everybody_home),
         cmocka_unit_test(closing_a_handle_sends_its_own_waiters_home),
@@ -507,7 +555,8 @@ int main(void)
 static void the_seeded_bug_is_found(void **state)
 {
     static const struct scenario *const scenarios[] = {
-        &at_the_instant, &mixed, &mixed_fair, &lapses, &space_closes, &handle_closes,
+        &at_the_instant, &mixed,        &mixed_fair,    &lapses,
+        &space_closes,   &handle_closes, &one_waits,     &two_wait,
     };
     struct explore_report report, again;
     size_t i;

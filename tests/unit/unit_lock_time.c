@@ -473,6 +473,24 @@ static void who_waits_gets_the_lock_when_the_lease_ends(void **state)
     two(hold_a_lease_and_forget_it, wait_for_the_lapse);
 }
 
+static void release_a_lease_late(void *state)
+{
+    struct world *world = state;
+    stile_hold hold;
+
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &world->held) == STILE_OK);
+    take_fixed(world, 5000, 0, &hold);
+    world->waiting = true;
+    sleep_ms(5000);
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &hold) == STILE_LOST);
+}
+
+static void a_release_that_comes_late_strands_nobody(void **state)
+{
+    (void)state;
+    two(release_a_lease_late, wait_for_the_lapse);
+}
+
 /* ---- order ----------------------------------------------------------------- */
 
 /* Holds for 0.2 ms again and again, leaving no time in between. */
@@ -528,6 +546,7 @@ int main(void)
         cmocka_unit_test(a_try_takes_no_time),
         cmocka_unit_test(beyond_ten_years_a_timeout_is_for_ever),
         cmocka_unit_test(who_waits_gets_the_lock_when_the_lease_ends),
+        cmocka_unit_test(a_release_that_comes_late_strands_nobody),
         cmocka_unit_test(a_waiter_is_passed_over_for_half_a_millisecond_at_most),
     };
 

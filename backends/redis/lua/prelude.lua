@@ -58,7 +58,7 @@ local function grant_next(last)
       redis.call('PEXPIRE', KEYS[4], 65000)
       put_fence(last, true, 0)
       local heard = redis.pcall('PUBLISH', cfg.inbox .. client, table.concat({op,
-        string.format('%.0f', last), string.format('%.0f', now_ms + cfg.claim)}, ' '))
+        string.format('%.0f', last), string.format('%.0f', now_ms + cfg.claim), cfg.claim}, ' '))
       if heard ~= 0 then return false end
       redis.call('DEL', KEYS[1])
       redis.call('HDEL', KEYS[4], '!pending')
