@@ -375,12 +375,13 @@ static uint64_t held_word(const stile_hold *hold)
 
 static stile_status release_slowly(struct local_lock_object *object, const stile_hold *hold)
 {
+    struct stile_lease_terms terms;
     stile_status status = STILE_OK;
     struct stile_parker *wake;
     bool passed;
 
     if (hold->slot != 0)
-        status = stile__lease_end(&object->space->leases, hold);
+        status = stile__lease_end(&object->space->leases, hold, &terms);
     if (status == STILE_NOT_HELD)
         return status;
     /* Also when the lease is over: with its slot gone, nobody else ends it. */

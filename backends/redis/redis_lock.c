@@ -125,7 +125,7 @@ static int64_t lease_ms(const stile_lock_options *options)
 
 /* Fills hold, whose id and slot are set, and arms its lease. */
 static void arm(struct redis_object *object, const stile_lock_options *options, int64_t remote,
-                int64_t valid_until_ns, bool claim, stile_hold *hold)
+                int64_t valid_until_ns, bool claim, int64_t copies_until_ns, stile_hold *hold)
 {
     struct stile_lease_terms terms = {.object = object,
                                       .fence = (uint64_t)remote << 10,
@@ -134,7 +134,8 @@ static void arm(struct redis_object *object, const stile_lock_options *options, 
                                       .lease_ms = lease_ms(options),
                                       .max_until_ns = max_until(options),
                                       .renewed = !options->fixed_lease,
-                                      .claim = claim};
+                                      .claim = claim,
+                                      .copies_until_ns = copies_until_ns};
 
     hold->object = object;
     hold->fence = terms.fence;
@@ -167,14 +168,19 @@ stile_status stile__redis_abandon(struct redis_object *object, const uint64_t id
     return stile__line_exchange(&space->line, &exchange, until_ns);
 }
 
+/* Until when a server may execute a copy of an acquire that was sent before now. */
+static int64_t copies_until(const struct redis_space *space)
+{
+    return later_ns(stile__boottime_ns(), copy_ms(space));
+}
+
 /* A copy of an acquire may still be on its way. */
 static void orphan_acquire(struct redis_object *object, const uint64_t id[2],
                            const stile_lock_options *options)
 {
     struct redis_space *space = object->space;
 
-    stile__orphan_add(&space->orphans, object, id,
-                      later_ns(stile__boottime_ns(), copy_ms(space)), lease_ms(options));
+    stile__orphan_add(&space->orphans, object, id, copies_until(space), lease_ms(options));
 }
 
 /* ---- lock_try and lock_acquire: one exchange ------------------------------------------------ */
@@ -188,6 +194,8 @@ struct acquire {
     char op[REDIS_ID_TEXT + 1];
     struct number lease, not_after, last;
     struct number waiter_lease, claim, place;
+    /* Whether a copy was sent that was not answered. */
+    bool copies;
     /* The answer. */
     enum answer answer;
     int64_t server_ms;
@@ -262,6 +270,8 @@ static stile_status run_acquire(struct acquire *acquire, int64_t until_ns)
 
     for (i = 0; i < LATE_MOST; i++) {
         status = stile__line_exchange(&acquire->space->line, &acquire->exchange, until_ns);
+        if (acquire->exchange.sends > (status == STILE_OK ? 1 : 0))
+            acquire->copies = true;
         if (status != STILE_OK || acquire->answer != LATE)
             return status;
     }
@@ -325,12 +335,13 @@ static stile_status become_owner(struct redis_object *object, const stile_lock_o
                                  const struct acquire *acquire, stile_hold *hold)
 {
     int64_t valid = stile__redis_belief(acquire->exchange.sent_ns, acquire->left_ms);
+    int64_t copies = acquire->copies ? copies_until(object->space) : 0;
 
     if (stile__boottime_ns() >= valid) {
         orphan_acquire(object, hold->id, options);
         return STILE_TIMEOUT;
     }
-    arm(object, options, acquire->remote, valid, acquire->unclaimed, hold);
+    arm(object, options, acquire->remote, valid, acquire->unclaimed, copies, hold);
     return STILE_OK;
 }
 
@@ -404,6 +415,8 @@ static stile_status settle_answer(struct redis_object *object, struct stile_wait
         waiter->seen_ns = acquire->exchange.sent_ns;
         waiter->seen_server_ms = acquire->server_ms;
         waiter->seen_epoch = epoch;
+        if (acquire->copies)
+            waiter->copies_until_ns = copies_until(space);
         /* A message that overtook the answer may have asked for a look already. */
         if (os_load(&waiter->recheck_ns, memory_order_relaxed) == INT64_MAX)
             os_store(&waiter->recheck_ns,
@@ -417,13 +430,11 @@ static stile_status settle_answer(struct redis_object *object, struct stile_wait
     stile__mutex_unlock(&space->mutex);
     if (pending)
         return STILE_PENDING;
-    if (status == STILE_OK)
-        return acquire->answer == OWNER
-                   ? become_owner(object, options, acquire, &waiter->hold)
-                   : STILE_TIMEOUT;
-    if (acquire->exchange.sends > 0)
+    if (status == STILE_OK && acquire->answer == OWNER)
+        return become_owner(object, options, acquire, &waiter->hold);
+    if (acquire->copies)
         orphan_acquire(object, waiter->hold.id, options);
-    return status;
+    return status == STILE_OK ? STILE_TIMEOUT : status;
 }
 
 /* Queues for the lock, or takes it if it is free after all. */
@@ -432,7 +443,7 @@ static stile_status acquire_queued(stile_lock *lock, const stile_lock_options *o
 {
     struct redis_object *object = object_of(lock);
     struct redis_inbox *inbox = &object->space->inbox;
-    struct acquire acquire;
+    struct acquire acquire = {.copies = false};
     stile_status status;
     uint32_t epoch;
 
@@ -453,18 +464,16 @@ static stile_status acquire_queued(stile_lock *lock, const stile_lock_options *o
 static stile_status try_once(struct redis_object *object, const stile_lock_options *options,
                              enum redis_patience patience, int64_t until_ns, stile_hold *hold)
 {
-    struct acquire acquire;
+    struct acquire acquire = {.copies = false};
     stile_status status = run_try(object, options, hold->id, patience, until_ns, &acquire);
 
     if (status == STILE_OK && acquire.answer == ASK_QUEUE)
         status = run_full(object, options, hold->id, 0, false, patience, until_ns, &acquire);
     if (status == STILE_OK && acquire.answer == OWNER)
         return become_owner(object, options, &acquire, hold);
-    if (status == STILE_OK)
-        return STILE_TIMEOUT;
-    if (acquire.exchange.sends > 0)
+    if (acquire.copies)
         orphan_acquire(object, hold->id, options);
-    return status;
+    return status == STILE_OK ? STILE_TIMEOUT : status;
 }
 
 /* The first attempt of a call that may wait. */
@@ -487,6 +496,10 @@ static stile_status attempt_first(stile_lock *lock, const stile_lock_options *op
         if (status != STILE_TIMEOUT)
             return status;
         os_store(&object->busy_until_ns, now + BUSY_NS, memory_order_relaxed);
+        /* The first id may be an orphan by now. */
+        status = stile__redis_id(object->space, waiter->hold.id);
+        if (status != STILE_OK)
+            return status;
     }
     return acquire_queued(lock, options, waiter, until_ns);
 }
@@ -507,6 +520,11 @@ static stile_status redis_lock_acquire(stile_lock *lock, const stile_lock_option
         status = stile__lease_reserve(&space->leases, &taken->slot);
     if (status != STILE_OK)
         return status;
+    /* Queueing again is a new operation. */
+    if (waiter != NULL && waiter->copies_until_ns != 0) {
+        orphan_acquire(object, waiter->hold.id, options);
+        waiter->copies_until_ns = 0;
+    }
     status = stile__redis_id(space, taken->id);
     if (status == STILE_OK && waiter != NULL)
         status = attempt_first(lock, options, waiter);
@@ -600,7 +618,8 @@ static void settle_owner(struct redis_object *object, struct stile_waiter *waite
     struct stile_parker *wake;
 
     take_out(waiter);
-    arm(object, waiter->options, remote, valid_until_ns, true, &waiter->hold);
+    arm(object, waiter->options, remote, valid_until_ns, true, waiter->copies_until_ns,
+        &waiter->hold);
     stile__settle(waiter, STILE_OK, &wake);
     stile__unpark(wake);
 }
@@ -756,8 +775,9 @@ static stile_status redis_lock_withdraw(stile_lock *lock, struct stile_waiter *w
     if (!left)
         return STILE_TOO_LATE;
     status = stile__redis_abandon(object, waiter->hold.id, REDIS_PATIENT, waiter->back_ns);
-    if (status != STILE_OK) {
+    if (status != STILE_OK || waiter->copies_until_ns != 0)
         orphan_acquire(object, waiter->hold.id, waiter->options);
+    if (status != STILE_OK) {
         status = stile__fail(STILE_UNKNOWN,
                              "the lock stayed taken, and the server did not confirm the "
                              "withdrawal in time");
@@ -808,24 +828,27 @@ static stile_status redis_lock_release(stile_lock *lock, const stile_hold *hold)
                      .repeatable = true,
                      .take = take_value}};
     stile_status status = stile__redis_usable(&space->base);
+    struct stile_lease_terms terms;
 
     if (status != STILE_OK)
         return status;
     if (hold->object != object)
         return STILE_NOT_HELD;
     /* Renewed no more before the release is sent: a renewal must not outlive it. */
-    status = stile__lease_end(&space->leases, hold);
+    status = stile__lease_end(&space->leases, hold, &terms);
     if (status == STILE_LOST)
-        stile__orphan_add(&space->orphans, object, hold->id, 0, settings->lease_ms);
+        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns,
+                          terms.lease_ms);
     if (status != STILE_OK)
         return status;
     stile__redis_id_text(hold->id, op);
     status = stile__line_exchange(&space->line, &answer.exchange,
                                   stile__redis_command_until(space, INT64_MAX));
-    if (status != STILE_OK) {
-        stile__orphan_add(&space->orphans, object, hold->id, 0, settings->lease_ms);
+    if (status != STILE_OK || stile__boottime_ns() < terms.copies_until_ns)
+        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns,
+                          terms.lease_ms);
+    if (status != STILE_OK)
         return status;
-    }
     if (answer.value == 2)
         reap_on(object);
     /* A repetition that finds nothing comes after a release that was not answered:

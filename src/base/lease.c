@@ -214,6 +214,7 @@ stile_status stile__leases_init(struct stile_leases *leases, const struct stile_
     memset(leases, 0, sizeof *leases);
     leases->ops = ops;
     leases->backend = backend;
+    leases->look_ns = INT64_MIN;
     leases->parker = stile__parker_get();
     if (leases->parker == NULL)
         return stile__fail(STILE_NO_MEMORY, "no memory for a space's leases");
@@ -268,7 +269,7 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     struct stile_lease *lease = slot_at(leases, hold->slot);
     int64_t now = stile__boottime_ns();
     int64_t valid = terms->valid_until_ns;
-    bool first;
+    bool sooner;
 
     if (valid > terms->max_until_ns)
         valid = terms->max_until_ns;
@@ -281,9 +282,9 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
     set_state(lease, HELD);
     schedule(leases, hold->slot);
-    first = leases->heap_size > 0 && leases->heap[0] == hold->slot;
+    sooner = lease->due_ns < leases->look_ns;
     stile__mutex_unlock(&leases->mutex);
-    if (first)
+    if (sooner)
         stile__unpark(leases->parker);
 }
 
@@ -302,7 +303,8 @@ static void *retire(struct stile_leases *leases, uint32_t slot)
     return object;
 }
 
-stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold)
+stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold,
+                              struct stile_lease_terms *terms)
 {
     stile_status status = STILE_NOT_HELD;
     struct stile_lease *lease;
@@ -312,6 +314,7 @@ stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hol
     lease = lease_of(leases, hold);
     if (lease != NULL) {
         status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
+        *terms = lease->terms;
         object = retire(leases, hold->slot);
     }
     stile__mutex_unlock(&leases->mutex);
@@ -504,10 +507,13 @@ static void run(void *arg)
         if (leases->ops->chores != NULL)
             next = leases->ops->chores(leases->backend, now);
         stile__mutex_lock(&leases->mutex);
+        leases->look_ns = INT64_MIN;
         stop = leases->stop;
         count = stop ? 0 : take_due(leases, stile__boottime_ns(), due, STILE_RENEW_MAX, &lost);
         if (leases->heap_size > 0 && slot_at(leases, leases->heap[0])->due_ns < next)
             next = slot_at(leases, leases->heap[0])->due_ns;
+        if (count == 0)
+            leases->look_ns = next;
         stile__mutex_unlock(&leases->mutex);
         if (stop)
             return;

@@ -38,6 +38,7 @@ struct stile_lease_terms {
     int64_t max_until_ns;   /* no belief beyond; INT64_MAX: no bound */
     bool renewed;           /* renew at a third of the lease until release */
     bool claim;             /* it was granted by a push: renew once, at once */
+    int64_t copies_until_ns; /* the backend's own: see stile__lease_end */
 };
 
 /* One lease that is due, as the backend gets it. */
@@ -86,6 +87,9 @@ struct stile_leases {
     uint32_t free_last;
     uint32_t *heap; /* armed slots by due time; room for every slot */
     uint32_t heap_size;
+    /* When the thread will look again by itself, on the boot clock; INT64_MIN while it
+     * is awake: it looks before it sleeps. */
+    int64_t look_ns;
     bool started;
     bool stop;
     struct stile_parker *parker; /* the thread's */
@@ -96,7 +100,7 @@ stile_status stile__leases_init(struct stile_leases *leases, const struct stile_
                                 void *backend);
 /* Ends the thread, without lapsing or releasing anything. */
 void stile__leases_stop(struct stile_leases *leases);
-/* After stop: frees the table.  forked: the thread is not there. */
+/* After stop: frees the table. */
 void stile__leases_fini(struct stile_leases *leases);
 
 /* Starts the thread if it is not there yet: for chores, or before a lease. */
@@ -115,9 +119,11 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
 /*
  * Ends a hold for its owner: renewed no more, the slot is free.  STILE_OK: it
  * still counted, and the caller is the one who releases it.  STILE_LOST: belief was
- * over.  STILE_NOT_HELD: another generation.
+ * over.  Both fill terms, but for the object, with what the hold was armed with.
+ * STILE_NOT_HELD: another generation.
  */
-stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold);
+stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold,
+                              struct stile_lease_terms *terms);
 
 /* Lock-free.  STILE_OK with *valid_until_ns, STILE_LOST or STILE_NOT_HELD. */
 stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,

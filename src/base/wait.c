@@ -80,6 +80,7 @@ stile_status stile__wait(const struct stile_wait_ops *ops, void *call, struct st
     waiter->woken_ns = 0;
     waiter->last = false;
     waiter->number = 0;
+    waiter->copies_until_ns = 0;
     waiter->deadline_ns = deadline_ns;
     waiter->back_ns = stile__grace_ns(stile__monotonic_ns(), deadline_ns);
     atomic_init(&waiter->recheck_ns, INT64_MAX);

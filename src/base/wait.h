@@ -66,6 +66,7 @@ struct stile_waiter {
     int64_t seen_ns;         /* a reading of the boot clock, from before ... */
     int64_t seen_server_ms;  /* ... this reading of the server's */
     uint32_t seen_epoch;     /* while this subscription lasted */
+    int64_t copies_until_ns; /* until when a copy of its acquire may arrive there */
 };
 
 /*
