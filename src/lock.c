@@ -181,8 +181,8 @@ static stile_status wait_for_lock(stile_lock *lock, const stile_lock_options *op
     return status;
 }
 
-static stile_status acquire(stile_lock *lock, int64_t timeout_ms,
-                            const stile_lock_options *options, stile_hold *hold)
+static stile_status acquire(stile_lock *lock, int64_t timeout_ms, const stile_lock_options *options,
+                            stile_hold *hold)
 {
     if (timeout_ms == 0 || lock->ops->try_first) {
         stile_status status = lock->ops->acquire(lock, options, NULL, hold);

@@ -36,8 +36,7 @@ stile_status stile_open(const char *url, const stile_options *options, stile **o
         return status;
     backend = backend_of(settings.scheme);
     if (backend == NULL) {
-        status = stile__fail(STILE_UNSUPPORTED, "this build has no backend for %s",
-                             settings.shown);
+        status = stile__fail(STILE_UNSUPPORTED, "this build has no backend for %s", settings.shown);
         stile__settings_fini(&settings);
         return status;
     }
@@ -73,8 +72,7 @@ bool stile_can(const stile *space, stile_kind kind)
     if (space == NULL)
         return false;
     switch (kind) {
-    case STILE_LOCK:
-        return space->backend->lock != NULL;
+    case STILE_LOCK: return space->backend->lock != NULL;
     }
     return false;
 }

@@ -64,7 +64,8 @@ static const struct key {
                                STILE_TEN_YEARS_MS, 0},
     [STILE_KEY_WAITER_LEASE_MS] = {"waiter_lease_ms", TIME, false, false, AT(waiter_lease_ms), 1000,
                                    HOUR_MS, 5000},
-    [STILE_KEY_CLAIM_MS] = {"claim_ms", TIME, false, false, AT(claim_ms), 100, STILE_CLAIM_MAX_MS, 1000},
+    [STILE_KEY_CLAIM_MS] = {"claim_ms", TIME, false, false, AT(claim_ms), 100, STILE_CLAIM_MAX_MS,
+                            1000},
     [STILE_KEY_RECHECK_MS] = {"recheck_ms", TIME, false, false, AT(recheck_ms), 50, 60000, 1000},
 #undef AT
 };

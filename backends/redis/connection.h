@@ -53,8 +53,8 @@ struct redis_reply {
     enum redis_type type;
     int64_t integer;
     const char *text;
-    size_t length;                    /* of text */
-    size_t count;                     /* of elements */
+    size_t length; /* of text */
+    size_t count;  /* of elements */
     const struct redis_reply *elements;
 };
 
@@ -107,7 +107,7 @@ stile_status stile__redis_send(struct redis_connection *connection,
  * quiet: a STILE_TIMEOUT does not break it (for the push connection, which waits for
  * what may never come).
  */
-stile_status stile__redis_receive(struct redis_connection *connection, bool quiet,
-                                  int64_t until_ns, const struct redis_reply **reply);
+stile_status stile__redis_receive(struct redis_connection *connection, bool quiet, int64_t until_ns,
+                                  const struct redis_reply **reply);
 
 #endif

@@ -53,16 +53,16 @@ struct redis_object;
  */
 struct redis_line {
     struct redis_space *space;
-    struct stile_mutex mutex;   /* guards the turn and all up to here */
-    struct stile_link queue;    /* callers that wait for their turn */
-    bool taken;                 /* somebody has the turn */
-    bool shut;                  /* nobody gets one any more */
-    _Atomic int fd;             /* of the connection, or -1: for a child of fork */
+    struct stile_mutex mutex; /* guards the turn and all up to here */
+    struct stile_link queue;  /* callers that wait for their turn */
+    bool taken;               /* somebody has the turn */
+    bool shut;                /* nobody gets one any more */
+    _Atomic int fd;           /* of the connection, or -1: for a child of fork */
     /* Of whoever has the turn. */
     struct redis_connection *connection; /* NULL: none, or broken and closed */
     struct redis_buffer request;
-    int64_t dial_ns;    /* no new attempt to connect before that */
-    uint32_t failures;  /* to connect, in a row */
+    int64_t dial_ns;   /* no new attempt to connect before that */
+    uint32_t failures; /* to connect, in a row */
     /* A reading of the boot clock, and what the server's was after it. */
     int64_t seen_ns;
     int64_t seen_server_ms;
@@ -142,15 +142,15 @@ enum { REDIS_ID_TEXT = 32 };
 struct redis_inbox {
     struct redis_space *space;
     struct stile_mutex mutex;
-    struct stile_link waiting;  /* callers that wait for the subscription */
+    struct stile_link waiting; /* callers that wait for the subscription */
     bool started;
     bool stop;
-    bool ready;                 /* the subscription is confirmed */
-    stile_status trouble;       /* why it is not */
-    _Atomic uint32_t epoch;     /* counts subscriptions */
+    bool ready;             /* the subscription is confirmed */
+    stile_status trouble;   /* why it is not */
+    _Atomic uint32_t epoch; /* counts subscriptions */
     _Atomic int fd;
     struct stile_thread thread;
-    struct stile_parker *parker; /* the thread's, between attempts */
+    struct stile_parker *parker;    /* the thread's, between attempts */
     char client[REDIS_ID_TEXT + 1]; /* random, in hex: whose waiter it is */
     char *channel;
 };
@@ -176,8 +176,7 @@ void stile__orphans_fini(struct redis_orphans *orphans);
 /* Until when (boot clock) a copy of the operation may still be executed is
  * not_after_ns; what it would leave dies by itself lease_ms later. */
 void stile__orphan_add(struct redis_orphans *orphans, struct redis_object *object,
-                       const uint64_t id[2],
-                       int64_t not_after_ns, int64_t lease_ms);
+                       const uint64_t id[2], int64_t not_after_ns, int64_t lease_ms);
 /* Abandons what is due; returns when the next is, boot clock. */
 int64_t stile__orphans_serve(struct redis_orphans *orphans, int64_t now_ns);
 /* One last attempt for all, at most until until_ns (monotonic). */

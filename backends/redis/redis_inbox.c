@@ -132,10 +132,9 @@ static void read_grant(struct redis_inbox *inbox, const char *text, size_t lengt
     uint64_t id[2];
 
     if (length <= REDIS_ID_TEXT || text[REDIS_ID_TEXT] != ' ' ||
-        !stile__redis_id_parse(text, REDIS_ID_TEXT, id) ||
-        !read_number(&at, end, &grant.fence) || !read_number(&at, end, &grant.deadline_ms) ||
-        !read_number(&at, end, &grant.claim_ms) || at != end ||
-        grant.claim_ms > STILE_CLAIM_MAX_MS)
+        !stile__redis_id_parse(text, REDIS_ID_TEXT, id) || !read_number(&at, end, &grant.fence) ||
+        !read_number(&at, end, &grant.deadline_ms) || !read_number(&at, end, &grant.claim_ms) ||
+        at != end || grant.claim_ms > STILE_CLAIM_MAX_MS)
         return;
     stile__redis_granted(inbox->space, id, &grant, receipt_ns,
                          os_load(&inbox->epoch, memory_order_relaxed));
@@ -175,8 +174,7 @@ static void listen_for_grants(struct redis_inbox *inbox, struct redis_connection
         int64_t receipt_ns = stile__boottime_ns();
 
         if (reply->type != REDIS_ARRAY || reply->count != 3 ||
-            !is_text(&reply->elements[0], "message") ||
-            reply->elements[2].type != REDIS_STRING)
+            !is_text(&reply->elements[0], "message") || reply->elements[2].type != REDIS_STRING)
             return;
         read_grant(inbox, reply->elements[2].text, reply->elements[2].length, receipt_ns);
     }
@@ -189,8 +187,8 @@ static stile_status serve(struct redis_inbox *inbox)
     struct redis_connection *connection;
     stile_status status;
 
-    status = stile__redis_connect(settings, "stile-inbox", &stile__redis_small, until_ns,
-                                  &connection);
+    status =
+        stile__redis_connect(settings, "stile-inbox", &stile__redis_small, until_ns, &connection);
     if (status != STILE_OK)
         return status;
     if (publish_fd(inbox, stile__redis_fd(connection))) {

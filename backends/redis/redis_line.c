@@ -196,8 +196,7 @@ static stile_status dial(struct redis_line *line, int64_t until_ns)
 
     if (limit > until_ns)
         limit = until_ns;
-    status = stile__redis_connect(settings, "stile", &stile__redis_small, limit,
-                                  &line->connection);
+    status = stile__redis_connect(settings, "stile", &stile__redis_small, limit, &line->connection);
     if (status == STILE_OK) {
         status = introduce(line, limit);
         if (status != STILE_OK)
@@ -295,8 +294,8 @@ static stile_status call_once(struct redis_line *line, const struct redis_call *
 
 /* *sends counts how often the server may have run it. */
 static stile_status call_line(struct redis_line *line, const struct redis_call *call,
-                              int64_t until_ns, const struct redis_reply **reply,
-                              int64_t *sent_ns, unsigned *sends)
+                              int64_t until_ns, const struct redis_reply **reply, int64_t *sent_ns,
+                              unsigned *sends)
 {
     stile_status status = call_once(line, call, false, until_ns, reply, sent_ns, sends);
 

@@ -136,8 +136,7 @@ bool stile__redis_id_parse(const char *text, size_t length, uint64_t id[2])
 
 int64_t stile__redis_command_until(const struct redis_space *space, int64_t back_ns)
 {
-    int64_t until_ns =
-        later_ns(stile__monotonic_ns(), space->base.settings.command_timeout_ms);
+    int64_t until_ns = later_ns(stile__monotonic_ns(), space->base.settings.command_timeout_ms);
 
     return until_ns < back_ns ? until_ns : back_ns;
 }
@@ -193,8 +192,8 @@ static stile_status space_open(struct stile_settings *settings, stile **out)
         goto fail_leases;
     stile__orphans_init(&space->orphans, space);
     stile__line_init(&space->line, space);
-    status = stile__line_connect(
-        &space->line, later_ns(stile__monotonic_ns(), settings->connect_timeout_ms));
+    status = stile__line_connect(&space->line,
+                                 later_ns(stile__monotonic_ns(), settings->connect_timeout_ms));
     if (status != STILE_OK)
         goto fail_line;
     *out = &space->base;

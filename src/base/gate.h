@@ -14,7 +14,7 @@
 struct stile_parker;
 
 struct stile_gate {
-    _Atomic uint32_t word;        /* calls inside times 2, and 1 when shut */
+    _Atomic uint32_t word;       /* calls inside times 2, and 1 when shut */
     struct stile_parker *closer; /* where who shut it sleeps */
 };
 

@@ -275,8 +275,7 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
         valid = terms->max_until_ns;
     leases->ops->retain(leases->backend, terms->object);
     stile__mutex_lock(&leases->mutex);
-    hold->generation =
-        (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
+    hold->generation = (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
     lease->terms = *terms;
     lease->renew_ns = terms->claim ? now : next_renewal(terms, now);
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);

@@ -33,11 +33,11 @@ struct stile_lease_terms {
     void *object; /* kept alive through ops->retain while armed */
     uint64_t fence;
     uint64_t id[2];
-    int64_t valid_until_ns; /* belief; INT64_MAX: no end */
-    int64_t lease_ms;       /* what a renewal asks for */
-    int64_t max_until_ns;   /* no belief beyond; INT64_MAX: no bound */
-    bool renewed;           /* renew at a third of the lease until release */
-    bool claim;             /* it was granted by a push: renew once, at once */
+    int64_t valid_until_ns;  /* belief; INT64_MAX: no end */
+    int64_t lease_ms;        /* what a renewal asks for */
+    int64_t max_until_ns;    /* no belief beyond; INT64_MAX: no bound */
+    bool renewed;            /* renew at a third of the lease until release */
+    bool claim;              /* it was granted by a push: renew once, at once */
     int64_t copies_until_ns; /* the backend's own: see stile__lease_end */
 };
 

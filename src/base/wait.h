@@ -40,7 +40,12 @@
 
 struct stile_parker;
 
-enum stile_waiter_state { STILE_WAITER_NEW, STILE_WAITER_QUEUED, STILE_WAITER_SETTLED, STILE_WAITER_LEFT };
+enum stile_waiter_state {
+    STILE_WAITER_NEW,
+    STILE_WAITER_QUEUED,
+    STILE_WAITER_SETTLED,
+    STILE_WAITER_LEFT
+};
 
 struct stile_waiter {
     struct stile_link link;      /* in the object's queue, under its mutex */

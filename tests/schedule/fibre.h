@@ -32,12 +32,12 @@ struct fibre_plan {
     /* Returns an index into choice->id. */
     unsigned (*choose)(void *chooser, const struct fibre_choice *choice);
     void *chooser;
-    uint64_t seed;     /* of time, stray wake-ups and entropy */
-    int64_t step_ns;   /* time moves by 0 to this at every point */
-    bool stray;        /* parkers wake now and then for no reason */
-    unsigned cpus;     /* what stile__cpus() says */
-    bool early;        /* the next sleeper may be chosen before its time: the clock jumps */
-    uint64_t limit;    /* points after which the run counts as endless */
+    uint64_t seed;   /* of time, stray wake-ups and entropy */
+    int64_t step_ns; /* time moves by 0 to this at every point */
+    bool stray;      /* parkers wake now and then for no reason */
+    unsigned cpus;   /* what stile__cpus() says */
+    bool early;      /* the next sleeper may be chosen before its time: the clock jumps */
+    uint64_t limit;  /* points after which the run counts as endless */
 };
 
 struct fibre_result {

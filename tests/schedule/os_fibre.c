@@ -36,8 +36,8 @@ enum { STACK_SIZE = 256 * 1024, CANARY_SIZE = 64, NAME_SIZE = 16 };
 #define BOOTTIME_AHEAD_NS INT64_C(3600000000000)
 
 enum fibre_state {
-    FIBRE_RUNS,   /* or could */
-    FIBRE_SLEEPS, /* to until_ns, or until it is woken */
+    FIBRE_RUNS,    /* or could */
+    FIBRE_SLEEPS,  /* to until_ns, or until it is woken */
     FIBRE_BLOCKED, /* by a mutex */
     FIBRE_JOINS,
     FIBRE_ENDED
@@ -57,9 +57,9 @@ struct stile_fibre {
     void *arg;
     enum fibre_state state;
     int64_t until_ns;
-    struct stile_mutex *wants;  /* BLOCKED */
+    struct stile_mutex *wants;  /* BLOCKED: which mutex */
     struct stile_fibre *joiner; /* who joins it */
-    unsigned joins;             /* JOINS: how many have not ended */
+    unsigned joins;             /* JOINS: how many of its own have not ended */
     unsigned ranks;             /* bit n: it has a mutex of rank n */
     int cancel_off;
 };
@@ -86,10 +86,10 @@ static struct {
     uint64_t entropy;
 } world;
 
-static struct stile_fibre *idle;           /* ready for the next run */
-static struct stile_fibre *kept;           /* of runs that failed */
-static struct stile_parker *parkers;       /* all */
-static struct stile_parker *free_parkers;  /* last in, first out: stray tokens hit */
+static struct stile_fibre *idle;          /* ready for the next run */
+static struct stile_fibre *kept;          /* of runs that failed */
+static struct stile_parker *parkers;      /* all */
+static struct stile_parker *free_parkers; /* last in, first out: stray tokens hit */
 
 uint64_t fibre_draw(uint64_t *state)
 {
@@ -180,8 +180,9 @@ void fibre_fail(const char *format, ...)
     vsnprintf(result->text, sizeof result->text, format, arguments);
     va_end(arguments);
     used = strlen(result->text);
-    snprintf(result->text + used, sizeof result->text - used, " [fibre %u, %.6f ms, point %" PRIu64 "]",
-             world.current->id, (double)(world.now_ns - MONOTONIC_START_NS) / 1e6, result->points);
+    snprintf(result->text + used, sizeof result->text - used,
+             " [fibre %u, %.6f ms, point %" PRIu64 "]", world.current->id,
+             (double)(world.now_ns - MONOTONIC_START_NS) / 1e6, result->points);
     result->failed = true;
     switch_to(&world.host, false);
     abort();

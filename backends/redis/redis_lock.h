@@ -1,0 +1,143 @@
+/*
+ * The lock on a server, shared by its files:
+ *
+ *   redis_lock.c        handles, objects, and the way an acquire takes
+ *   redis_lock_call.c   the scripts that take the lock or give an attempt up
+ *   redis_lock_wait.c   who waits here: queueing, polls, grants, withdrawal
+ *   redis_lock_owner.c  holds: release, extend, check, renew
+ *
+ * A waiter is entered in the space's index before its acquire is sent, so that a
+ * grant that overtakes the answer finds it.  Every list and state of a waiter is
+ * under the space's mutex.  Whoever takes a waiter out without a grant sees to it
+ * that its op id is abandoned on the server.
+ */
+#ifndef STILE_REDIS_LOCK_H
+#define STILE_REDIS_LOCK_H
+
+#include "redis.h"
+
+struct redis_lock {
+    struct stile_lock base; /* first: the part the core knows */
+    struct redis_object *object;
+    bool shut; /* under the space's mutex */
+};
+
+static inline struct redis_object *object_of(stile_lock *lock)
+{
+    return ((struct redis_lock *)lock)->object;
+}
+
+/* ---- arguments and answers ----------------------------------------------------------- */
+
+enum { NUMBER_TEXT = 24 };
+
+struct number {
+    char text[NUMBER_TEXT];
+};
+
+static inline struct redis_slice slice_of(const char *text, size_t length)
+{
+    struct redis_slice slice = {text, length};
+
+    return slice;
+}
+
+/* A number that is not negative. */
+static inline struct redis_slice number_slice(struct number *number, int64_t value)
+{
+    char *at = number->text + NUMBER_TEXT;
+
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    return slice_of(at, (size_t)(number->text + NUMBER_TEXT - at));
+}
+
+static inline bool is_int(const struct redis_reply *reply)
+{
+    return reply->type == REDIS_INTEGER;
+}
+
+/* Whether it is an array of integers, at least that many. */
+bool stile__redis_are_ints(const struct redis_reply *reply, size_t least);
+/* STILE_PROTOCOL with its sentence. */
+stile_status stile__redis_odd_answer(const struct redis_exchange *exchange);
+
+static inline struct redis_slice client_of(const struct redis_space *space)
+{
+    return slice_of(space->inbox.client, REDIS_ID_TEXT);
+}
+
+/* ---- redis_lock_call.c --------------------------------------------------------------- */
+
+enum answer { TAKEN, OWNER, QUEUED, LATE, ASK_QUEUE };
+
+/* An acquire and its answer; zero-initialised before it is run. */
+struct acquire {
+    struct redis_exchange exchange; /* first: prepare and take get it */
+    struct redis_space *space;
+    struct redis_slice args[9];
+    char op[REDIS_ID_TEXT + 1];
+    struct number lease, not_after, ttl;
+    struct number waiter_lease, claim, place;
+    /* Whether a copy was sent that was not answered. */
+    bool copies;
+    /* The answer. */
+    enum answer answer;
+    int64_t server_ms;
+    int64_t left_ms; /* of the owner's lease */
+    int64_t remote;  /* OWNER: the server's part of the fence; QUEUED: the number */
+    int64_t rank;
+    bool unclaimed;
+};
+
+/* The lease to ask for: never longer than the hold may last. */
+int64_t stile__redis_lease_ms(const stile_lock_options *options);
+/* Until when a server may execute a copy of an acquire that was sent before now. */
+int64_t stile__redis_copies_until(const struct redis_space *space);
+/* lock_try: TAKEN, OWNER or ASK_QUEUE. */
+stile_status stile__redis_try(struct redis_object *object, const stile_lock_options *options,
+                              const uint64_t id[2], enum redis_patience patience, int64_t until_ns,
+                              struct acquire *acquire);
+/* lock_acquire: TAKEN, OWNER or QUEUED.  place is the number it had in the queue, or 0. */
+stile_status stile__redis_acquire(struct redis_object *object, const stile_lock_options *options,
+                                  const uint64_t id[2], uint64_t place, bool may_queue,
+                                  enum redis_patience patience, int64_t until_ns,
+                                  struct acquire *acquire);
+/* The op id is abandoned by and by, in case a copy of its acquire is on its way. */
+void stile__redis_orphan(struct redis_object *object, const uint64_t id[2],
+                         const stile_lock_options *options);
+
+/* ---- redis_lock_wait.c ---------------------------------------------------------------- */
+
+/* Queues for the lock, or takes it if it is free after all: an attempt of base/wait.h. */
+stile_status stile__redis_queue(stile_lock *lock, const stile_lock_options *options,
+                                struct stile_waiter *waiter, int64_t until_ns);
+void stile__redis_poll(stile_lock *lock, struct stile_waiter *waiter);
+stile_status stile__redis_withdraw(stile_lock *lock, struct stile_waiter *waiter);
+/* Many dead waiters were in the queue: goes on until a live one has the lock. */
+void stile__redis_reap(struct redis_object *object);
+/* Under the space's mutex: settles those who wait through this handle, or all for
+ * NULL, with STILE_CLOSED. */
+void stile__redis_turn_away(struct redis_object *object, const stile_lock *handle);
+
+/* ---- redis_lock_owner.c --------------------------------------------------------------- */
+
+/*
+ * The server says that hold's op id is the owner.  The clock is read last: what is
+ * over before it could return is given back, and STILE_TIMEOUT.
+ */
+stile_status stile__redis_become_owner(struct redis_object *object,
+                                       const stile_lock_options *options,
+                                       const struct acquire *acquire, stile_hold *hold);
+/* Fills hold, whose id and slot are set, and arms its lease.  claim: it was granted, and
+ * the first renewal claims it. */
+void stile__redis_arm(struct redis_object *object, const stile_lock_options *options,
+                      int64_t remote, int64_t valid_until_ns, bool claim, int64_t copies_until_ns,
+                      stile_hold *hold);
+stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold);
+stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms);
+stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);
+
+#endif

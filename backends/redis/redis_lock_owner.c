@@ -1,0 +1,213 @@
+#include "redis_lock.h"
+
+#include "base/deadline.h"
+#include "base/error.h"
+
+/* ---- holds ------------------------------------------------------------------------------ */
+
+static int64_t max_until(const stile_lock_options *options)
+{
+    if (options->max_hold_ms == 0)
+        return INT64_MAX;
+    return later_ns(stile__boottime_ns(), options->max_hold_ms);
+}
+
+/* Fills hold, whose id and slot are set, and arms its lease. */
+void stile__redis_arm(struct redis_object *object, const stile_lock_options *options,
+                      int64_t remote, int64_t valid_until_ns, bool claim, int64_t copies_until_ns,
+                      stile_hold *hold)
+{
+    struct stile_lease_terms terms = {.object = object,
+                                      .fence = (uint64_t)remote << 10,
+                                      .id = {hold->id[0], hold->id[1]},
+                                      .valid_until_ns = valid_until_ns,
+                                      .lease_ms = stile__redis_lease_ms(options),
+                                      .max_until_ns = max_until(options),
+                                      .renewed = !options->fixed_lease,
+                                      .claim = claim,
+                                      .copies_until_ns = copies_until_ns};
+
+    hold->object = object;
+    hold->fence = terms.fence;
+    stile__lease_arm(&object->space->leases, &terms, hold);
+}
+
+/*
+ * The server says that hold's op id is the owner.  The clock is read last: what is
+ * over before it could return is given back.
+ */
+stile_status stile__redis_become_owner(struct redis_object *object,
+                                       const stile_lock_options *options,
+                                       const struct acquire *acquire, stile_hold *hold)
+{
+    int64_t valid = stile__redis_belief(acquire->exchange.sent_ns, acquire->left_ms);
+    int64_t copies = acquire->copies ? stile__redis_copies_until(object->space) : 0;
+
+    if (stile__boottime_ns() >= valid) {
+        stile__redis_orphan(object, hold->id, options);
+        return STILE_TIMEOUT;
+    }
+    stile__redis_arm(object, options, acquire->remote, valid, acquire->unclaimed, copies, hold);
+    return STILE_OK;
+}
+
+/* ---- what an owner does --------------------------------------------------------------------------------- */
+
+struct answer_int {
+    struct redis_exchange exchange; /* first: take gets it */
+    int64_t value;
+};
+
+static stile_status take_value(struct redis_exchange *exchange, const struct redis_reply *reply)
+{
+    if (!is_int(reply))
+        return stile__redis_odd_answer(exchange);
+    ((struct answer_int *)exchange)->value = reply->integer;
+    return STILE_OK;
+}
+
+stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
+{
+    struct redis_object *object = object_of(lock);
+    struct redis_space *space = object->space;
+    const struct stile_settings *settings = &space->base.settings;
+    char op[REDIS_ID_TEXT + 1];
+    struct number claim;
+    struct redis_slice args[3] = {slice_of(op, REDIS_ID_TEXT),
+                                  number_slice(&claim, settings->claim_ms), space->inbox_prefix};
+    struct answer_int answer = {
+        .exchange = {.call = {&stile__script_lock_release, object->keys, REDIS_PARTS, args, 3},
+                     .patience = REDIS_PATIENT,
+                     .repeatable = true,
+                     .take = take_value}};
+    stile_status status = stile__redis_usable(&space->base);
+    struct stile_lease_terms terms;
+
+    if (status != STILE_OK)
+        return status;
+    if (hold->object != object)
+        return STILE_NOT_HELD;
+    /* Renewed no more before the release is sent: a renewal must not outlive it. */
+    status = stile__lease_end(&space->leases, hold, &terms);
+    if (status == STILE_LOST)
+        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms);
+    if (status != STILE_OK)
+        return status;
+    stile__redis_id_text(hold->id, op);
+    status = stile__line_exchange(&space->line, &answer.exchange,
+                                  stile__redis_command_until(space, INT64_MAX));
+    if (status != STILE_OK || stile__boottime_ns() < terms.copies_until_ns)
+        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms);
+    if (status != STILE_OK)
+        return status;
+    if (answer.value == 2)
+        stile__redis_reap(object);
+    /* A repetition that finds nothing comes after a release that was not answered:
+     * belief had not ended when that was sent. */
+    return answer.value != 0 || answer.exchange.sends > 1 ? STILE_OK : STILE_LOST;
+}
+
+stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)
+{
+    struct redis_object *object = object_of(lock);
+    struct redis_space *space = object->space;
+    char op[REDIS_ID_TEXT + 1];
+    struct number add, most;
+    struct redis_slice args[3];
+    struct answer_int answer = {
+        .exchange = {.call = {&stile__script_lock_extend, object->keys, 2, args, 3},
+                     .patience = REDIS_PATIENT,
+                     .take = take_value}};
+    int64_t valid_ns, max_ns, most_ms = STILE_TEN_YEARS_MS;
+    stile_status status = stile__redis_usable(&space->base);
+
+    if (status != STILE_OK)
+        return status;
+    if (hold->object != object)
+        return STILE_NOT_HELD;
+    status = stile__lease_bound(&space->leases, hold, &valid_ns, &max_ns);
+    if (status != STILE_OK)
+        return status;
+    if (max_ns != INT64_MAX)
+        most_ms = remaining_ms(max_ns);
+    stile__redis_id_text(hold->id, op);
+    args[0] = slice_of(op, REDIS_ID_TEXT);
+    args[1] = number_slice(&add, add_ms);
+    args[2] = number_slice(&most, most_ms);
+    status = stile__line_exchange(&space->line, &answer.exchange,
+                                  stile__redis_command_until(space, INT64_MAX));
+    if (status != STILE_OK)
+        return status;
+    if (answer.value <= 0) {
+        stile__lease_lost(&space->leases, hold);
+        return STILE_LOST;
+    }
+    return stile__lease_prolong(&space->leases, hold,
+                                stile__redis_belief(answer.exchange.sent_ns, answer.value));
+}
+
+stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms)
+{
+    struct redis_object *object = object_of(lock);
+    stile_status status = stile__redis_usable(&object->space->base);
+    int64_t valid_ns;
+
+    if (status != STILE_OK)
+        return status;
+    if (hold->object != object)
+        return STILE_NOT_HELD;
+    status = stile__lease_state(&object->space->leases, hold, &valid_ns);
+    if (status == STILE_OK)
+        *valid_ms = remaining_ms(valid_ns);
+    return status;
+}
+
+/* ---- lock_renew ------------------------------------------------------------------------------------------------ */
+
+struct renewals {
+    struct stile_renewal *due;
+    struct redis_call calls[STILE_RENEW_MAX];
+    struct {
+        char op[REDIS_ID_TEXT + 1];
+        struct number lease;
+        struct redis_slice keys[3];
+        struct redis_slice args[3];
+    } of[STILE_RENEW_MAX];
+};
+
+static void take_renewal(void *context, size_t i, stile_status status,
+                         const struct redis_reply *reply, int64_t sent_ns)
+{
+    struct stile_renewal *due = &((struct renewals *)context)->due[i];
+
+    if (status == STILE_OK && !is_int(reply))
+        status = STILE_PROTOCOL;
+    /* What stands there instead is not ours. */
+    if (status == STILE_WRONG_KIND || (status == STILE_OK && reply->integer <= 0))
+        status = STILE_LOST;
+    due->status = status;
+    if (status == STILE_OK)
+        due->valid_until_ns = stile__redis_belief(sent_ns, reply->integer);
+}
+
+void stile__redis_renew(struct redis_space *space, struct stile_renewal *due, size_t count)
+{
+    struct renewals batch = {.due = due};
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        const struct redis_object *object = due[i].object;
+
+        stile__redis_id_text(due[i].id, batch.of[i].op);
+        batch.of[i].keys[0] = object->keys[REDIS_LOCK];
+        batch.of[i].keys[1] = object->keys[REDIS_FENCE];
+        batch.of[i].keys[2] = object->keys[REDIS_WAITERS];
+        batch.of[i].args[0] = slice_of(batch.of[i].op, REDIS_ID_TEXT);
+        batch.of[i].args[1] = number_slice(&batch.of[i].lease, due[i].lease_ms);
+        batch.of[i].args[2] = slice_of(due[i].claim ? "1" : "0", 1);
+        batch.calls[i] = (struct redis_call){&stile__script_lock_renew, batch.of[i].keys, 3,
+                                             batch.of[i].args, 3};
+    }
+    stile__line_batch(&space->line, batch.calls, count,
+                      stile__redis_command_until(space, INT64_MAX), take_renewal, &batch);
+}
