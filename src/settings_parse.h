@@ -1,6 +1,6 @@
 /*
- * What settings.c and settings_file.c share: values as a URL or a file says
- * them, before anybody has looked whether they make sense.
+ * What the settings*.c files share: values as a URL or a file says them, before
+ * anybody has looked whether they make sense.
  */
 #ifndef STILE_SETTINGS_PARSE_H
 #define STILE_SETTINGS_PARSE_H
@@ -9,6 +9,8 @@
 #include <stddef.h>
 
 #include <stile/status.h>
+
+#include "settings.h"
 
 /* Bytes of a URL, and of a file that file: names. */
 #define STILE_URL_MAX 4096
@@ -31,6 +33,24 @@ enum stile_key {
     STILE_KEY_RECHECK_MS,
     STILE_KEYS
 };
+
+enum stile_setting_kind { STILE_SETTING_TEXT, STILE_SETTING_DB, STILE_SETTING_TIME };
+
+/* One option. */
+struct stile_setting {
+    const char *name;
+    enum stile_setting_kind kind;
+    bool local;     /* it concerns local: too */
+    bool zero;      /* a URL and a file may say 0 */
+    size_t setting; /* a time: where it is in stile_settings and in stile_options */
+    size_t option;
+    int64_t least;
+    int64_t most;
+    int64_t usual;
+};
+
+/* NULL: there is none of that name. */
+const struct stile_setting *stile__setting_of(const char *name, size_t length);
 
 /* What one URL or one file said.  Owned copies, wiped by fini. */
 struct stile_said {
@@ -67,6 +87,37 @@ void stile__said_fini(struct stile_said *said);
 
 /* Frees a string that may be a secret.  NULL does nothing. */
 void stile__wipe_free(char *text);
+
+/* Puts a copy of value into a field that may hold a secret. */
+stile_status stile__settings_replace(char **field, const char *value);
+bool stile__text_has_control(const char *text);
+bool stile__text_is_digits(const char *text, size_t length);
+/* Decimal digits and nothing else, from least to most. */
+bool stile__text_number(const char *text, size_t length, int64_t least, int64_t most, int64_t *out);
+
+/* The value of a hexadecimal digit, or -1. */
+int stile__text_hex(char c);
+stile_status stile__settings_wrong_number(const char *name, const char *text, int64_t least,
+                                          int64_t most, bool zero,
+                                          const struct stile_origin *origin);
+
+/* A part of a URL. */
+struct stile_slice {
+    const char *at;
+    size_t length;
+};
+
+/* Takes the percent signs out of a part of a URL, which error texts call what. */
+stile_status stile__settings_decode(struct stile_slice part, const char *what,
+                                    const struct stile_origin *origin, char **out);
+
+bool stile__url_has_scheme(const char *url, const char *name);
+/* Fills the settings that only a URL has, and said with the rest; origin gets what may
+ * be shown of the URL. */
+stile_status stile__url_parse(struct stile_settings *settings, struct stile_said *said,
+                              const char *url, struct stile_origin *origin);
+/* The path of file:PATH or file:///PATH, decoded. */
+stile_status stile__url_file_path(const char *url, struct stile_origin *origin, char **path);
 
 /* Reads a regular file of at most limit bytes, which error texts call what.
  * bytes has one byte more than size, which is 0; the caller wipes and frees. */
