@@ -59,7 +59,7 @@ static inline bool is_int(const struct redis_reply *reply)
     return reply->type == REDIS_INTEGER;
 }
 
-/* Whether it is an array of integers, at least that many. */
+/* Whether it is an array of integers that a script can have made, at least that many. */
 bool stile__redis_are_ints(const struct redis_reply *reply, size_t least);
 /* STILE_PROTOCOL with its sentence. */
 stile_status stile__redis_odd_answer(const struct redis_exchange *exchange);

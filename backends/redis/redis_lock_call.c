@@ -7,6 +7,9 @@
  * acquire. */
 #define COPY_MS 1000
 
+/* Beyond this a script's numbers are not exact: no true answer has them. */
+#define LUA_INT_MAX (INT64_C(1) << 53)
+
 /* How often an acquire is sent again because the server's clock was elsewhere. */
 enum { LATE_MOST = 3 };
 
@@ -22,7 +25,9 @@ bool stile__redis_are_ints(const struct redis_reply *reply, size_t least)
     if (reply->type != REDIS_ARRAY || reply->count < least)
         return false;
     for (i = 0; i < reply->count; i++) {
-        if (!is_int(&reply->elements[i]))
+        const struct redis_reply *element = &reply->elements[i];
+
+        if (!is_int(element) || element->integer < -2 || element->integer > LUA_INT_MAX)
             return false;
     }
     return true;

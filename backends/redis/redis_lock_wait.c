@@ -320,8 +320,6 @@ static int64_t grant_belief(const struct stile_waiter *waiter, int64_t deadline_
     if (waiter->seen_server_ms != UNSEEN && waiter->seen_epoch == epoch &&
         deadline_ms - waiter->seen_server_ms > claim_ms)
         length_ms = deadline_ms - waiter->seen_server_ms;
-    if (length_ms > STILE_TEN_YEARS_MS)
-        length_ms = STILE_TEN_YEARS_MS;
     return stile__redis_belief(waiter->seen_ns, length_ms);
 }
 

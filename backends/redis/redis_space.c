@@ -143,8 +143,14 @@ int64_t stile__redis_command_until(const struct redis_space *space, int64_t back
 
 int64_t stile__redis_belief(int64_t sent_ns, int64_t lease_ms)
 {
-    int64_t lease_ns = lease_ms * STILE_NS_PER_MS;
+    int64_t lease_ns;
 
+    /* Whatever a server says. */
+    if (lease_ms < 0)
+        lease_ms = 0;
+    if (lease_ms > STILE_TEN_YEARS_MS)
+        lease_ms = STILE_TEN_YEARS_MS;
+    lease_ns = lease_ms * STILE_NS_PER_MS;
     return sent_ns + lease_ns - lease_ns / 100 * REDIS_DRIFT_PERCENT - REDIS_MARGIN_NS;
 }
 

@@ -31,12 +31,12 @@ void stile__recheck(struct stile_waiter *waiter)
 
 int64_t stile__grace_ns(int64_t began_ns, int64_t deadline_ns)
 {
-    const int64_t least = INT64_C(20000000);
+    const int64_t least = INT64_C(15000000);
     int64_t part;
 
     if (deadline_ns == INT64_MAX)
         return INT64_MAX;
-    part = (deadline_ns - began_ns) / 20;
+    part = (deadline_ns - began_ns) / 80 * 3;
     return deadline_ns + (part > least ? part : least);
 }
 

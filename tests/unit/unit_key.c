@@ -72,12 +72,12 @@ static void bytes_beyond_ascii_stay_as_they_are(void **state)
     free(bytes);
 }
 
-/* Names over an alphabet of what is special, all of them up to four bytes long. */
+/* Names over an alphabet of what is special, all of them up to three bytes long. */
 enum { LETTERS = 9, NAMES = LETTERS + LETTERS * LETTERS + LETTERS * LETTERS * LETTERS };
 
 static void make_name(size_t number, char name[4])
 {
-    static const char letters[LETTERS] = {'a', '{', '}', '%', '2', '5', ':', '\n', '\xff'};
+    static const char letters[LETTERS] = {'a', '{', '}', '%', '7', 'B', ':', '\n', '\xff'};
     size_t length = 1, count = LETTERS, i;
 
     while (number >= count) {
