@@ -54,6 +54,16 @@ static inline struct redis_slice number_slice(struct number *number, int64_t val
     return slice_of(at, (size_t)(number->text + NUMBER_TEXT - at));
 }
 
+struct id_text {
+    char text[REDIS_ID_TEXT + 1];
+};
+
+static inline struct redis_slice id_slice(struct id_text *id_text, const uint64_t id[2])
+{
+    stile__redis_id_text(id, id_text->text);
+    return slice_of(id_text->text, REDIS_ID_TEXT);
+}
+
 static inline bool is_int(const struct redis_reply *reply)
 {
     return reply->type == REDIS_INTEGER;
@@ -78,7 +88,7 @@ struct acquire {
     struct redis_exchange exchange; /* first: prepare and take get it */
     struct redis_space *space;
     struct redis_slice args[9];
-    char op[REDIS_ID_TEXT + 1];
+    struct id_text op;
     struct number lease, not_after, ttl;
     struct number waiter_lease, claim, place;
     /* Whether a copy was sent that was not answered. */

@@ -57,9 +57,9 @@ stile_status stile__redis_abandon(struct redis_object *object, const uint64_t id
                                   enum redis_patience patience, int64_t until_ns)
 {
     struct redis_space *space = object->space;
-    char op[REDIS_ID_TEXT + 1];
+    struct id_text op;
     struct number claim;
-    struct redis_slice args[3] = {slice_of(op, REDIS_ID_TEXT),
+    struct redis_slice args[3] = {id_slice(&op, id),
                                   number_slice(&claim, space->base.settings.claim_ms),
                                   space->inbox_prefix};
     struct redis_exchange exchange = {
@@ -68,7 +68,6 @@ stile_status stile__redis_abandon(struct redis_object *object, const uint64_t id
         .repeatable = true,
         .take = take_int};
 
-    stile__redis_id_text(id, op);
     return stile__line_exchange(&space->line, &exchange, until_ns);
 }
 
@@ -172,9 +171,8 @@ stile_status stile__redis_try(struct redis_object *object, const stile_lock_opti
     /* The fence key outlives what it numbers. */
     int64_t ttl = lease + 60000 > 86400000 ? lease + 60000 : 86400000;
 
-    stile__redis_id_text(id, acquire->op);
     acquire->space = object->space;
-    acquire->args[0] = slice_of(acquire->op, REDIS_ID_TEXT);
+    acquire->args[0] = id_slice(&acquire->op, id);
     acquire->args[1] = number_slice(&acquire->lease, lease);
     acquire->args[3] = number_slice(&acquire->ttl, ttl);
     acquire->exchange = (struct redis_exchange){
@@ -193,9 +191,8 @@ stile_status stile__redis_acquire(struct redis_object *object, const stile_lock_
 {
     const struct stile_settings *settings = &object->space->base.settings;
 
-    stile__redis_id_text(id, acquire->op);
     acquire->space = object->space;
-    acquire->args[0] = slice_of(acquire->op, REDIS_ID_TEXT);
+    acquire->args[0] = id_slice(&acquire->op, id);
     acquire->args[1] = client_of(object->space);
     acquire->args[2] = number_slice(&acquire->lease, stile__redis_lease_ms(options));
     acquire->args[4] = number_slice(&acquire->waiter_lease, settings->waiter_lease_ms);

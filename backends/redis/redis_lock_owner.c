@@ -71,10 +71,10 @@ stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
     struct redis_object *object = object_of(lock);
     struct redis_space *space = object->space;
     const struct stile_settings *settings = &space->base.settings;
-    char op[REDIS_ID_TEXT + 1];
+    struct id_text op;
     struct number claim;
-    struct redis_slice args[3] = {slice_of(op, REDIS_ID_TEXT),
-                                  number_slice(&claim, settings->claim_ms), space->inbox_prefix};
+    struct redis_slice args[3] = {id_slice(&op, hold->id), number_slice(&claim, settings->claim_ms),
+                                  space->inbox_prefix};
     struct answer_int answer = {
         .exchange = {.call = {&stile__script_lock_release, object->keys, REDIS_PARTS, args, 3},
                      .patience = REDIS_PATIENT,
@@ -93,7 +93,6 @@ stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
         stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms);
     if (status != STILE_OK)
         return status;
-    stile__redis_id_text(hold->id, op);
     status = stile__line_exchange(&space->line, &answer.exchange,
                                   stile__redis_command_until(space, INT64_MAX));
     if (status != STILE_OK || stile__boottime_ns() < terms.copies_until_ns)
@@ -111,7 +110,7 @@ stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64
 {
     struct redis_object *object = object_of(lock);
     struct redis_space *space = object->space;
-    char op[REDIS_ID_TEXT + 1];
+    struct id_text op;
     struct number add, most;
     struct redis_slice args[3];
     struct answer_int answer = {
@@ -130,8 +129,7 @@ stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64
         return status;
     if (max_ns != INT64_MAX)
         most_ms = remaining_ms(max_ns);
-    stile__redis_id_text(hold->id, op);
-    args[0] = slice_of(op, REDIS_ID_TEXT);
+    args[0] = id_slice(&op, hold->id);
     args[1] = number_slice(&add, add_ms);
     args[2] = number_slice(&most, most_ms);
     status = stile__line_exchange(&space->line, &answer.exchange,
@@ -168,7 +166,7 @@ struct renewals {
     struct stile_renewal *due;
     struct redis_call calls[STILE_RENEW_MAX];
     struct {
-        char op[REDIS_ID_TEXT + 1];
+        struct id_text op;
         struct number lease;
         struct redis_slice keys[3];
         struct redis_slice args[3];
@@ -198,11 +196,10 @@ void stile__redis_renew(struct redis_space *space, struct stile_renewal *due, si
     for (i = 0; i < count; i++) {
         const struct redis_object *object = due[i].object;
 
-        stile__redis_id_text(due[i].id, batch.of[i].op);
         batch.of[i].keys[0] = object->keys[REDIS_LOCK];
         batch.of[i].keys[1] = object->keys[REDIS_FENCE];
         batch.of[i].keys[2] = object->keys[REDIS_WAITERS];
-        batch.of[i].args[0] = slice_of(batch.of[i].op, REDIS_ID_TEXT);
+        batch.of[i].args[0] = id_slice(&batch.of[i].op, due[i].id);
         batch.of[i].args[1] = number_slice(&batch.of[i].lease, due[i].lease_ms);
         batch.of[i].args[2] = slice_of(due[i].claim ? "1" : "0", 1);
         batch.calls[i] = (struct redis_call){&stile__script_lock_renew, batch.of[i].keys, 3,

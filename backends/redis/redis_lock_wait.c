@@ -138,7 +138,7 @@ struct poll {
     struct redis_object *object;
     size_t count;
     uint64_t ids[POLL_MOST][2];
-    char ops[POLL_MOST][REDIS_ID_TEXT + 1];
+    struct id_text ops[POLL_MOST];
     struct redis_slice args[4 + POLL_MOST];
     struct number waiter_lease, claim;
     /* The answer. */
@@ -177,10 +177,8 @@ static stile_status run_poll(struct poll *poll, int64_t until_ns)
     poll->args[1] = number_slice(&poll->waiter_lease, settings->waiter_lease_ms);
     poll->args[2] = number_slice(&poll->claim, settings->claim_ms);
     poll->args[3] = space->inbox_prefix;
-    for (i = 0; i < poll->count; i++) {
-        stile__redis_id_text(poll->ids[i], poll->ops[i]);
-        poll->args[4 + i] = slice_of(poll->ops[i], REDIS_ID_TEXT);
-    }
+    for (i = 0; i < poll->count; i++)
+        poll->args[4 + i] = id_slice(&poll->ops[i], poll->ids[i]);
     poll->exchange = (struct redis_exchange){.call = {&stile__script_lock_poll, poll->object->keys,
                                                       REDIS_PARTS, poll->args, 4 + poll->count},
                                              .patience = REDIS_ONCE,
