@@ -160,8 +160,8 @@ static stile_status call_withdraw(void *call, struct stile_waiter *waiter)
 static const struct stile_wait_ops lock_wait_ops = {
     .attempt = call_attempt, .poll = call_poll, .withdraw = call_withdraw};
 
-static stile_status wait_for_lock(stile_lock *lock, const stile_lock_options *options,
-                                  int64_t timeout_ms, stile_hold *hold)
+OS_SLOW_PATH static stile_status wait_for_lock(stile_lock *lock, const stile_lock_options *options,
+                                               int64_t timeout_ms, stile_hold *hold)
 {
     struct lock_call call = {lock, options};
     struct stile_waiter waiter;

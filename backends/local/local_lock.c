@@ -35,6 +35,10 @@
 /* How long a waiter that was woken may be passed over. */
 #define HANDOFF_NS INT64_C(500000)
 
+/* How often a waiter in a child of fork() looks whether a lease is over: the thread
+ * that ends leases is the parent's. */
+#define FORKED_LOOK_MS 50
+
 /* Looks at a taken lock before sleeping: at most this many, about twice what
  * it took the last times. */
 enum { SPIN_MOST = 200 };
@@ -257,8 +261,19 @@ static bool take_fast(struct local_lock_object *object, stile_hold *hold)
     return true;
 }
 
+/* When a waiter looks again by itself. */
+static void set_recheck(const struct local_lock_object *object, struct stile_waiter *waiter)
+{
+    int64_t at_ns = INT64_MAX;
+
+    if (stile__space_forked(&object->space->base))
+        at_ns = later_ns(stile__monotonic_ns(), FORKED_LOOK_MS);
+    os_store(&waiter->recheck_ns, at_ns, memory_order_relaxed);
+}
+
 static void queue_up(struct local_lock_object *object, struct stile_waiter *waiter)
 {
+    set_recheck(object, waiter);
     os_store(&waiter->state, STILE_WAITER_QUEUED, memory_order_relaxed);
     /* Who was woken and lost the race was first, and is again. */
     if (waiter->woken_ns != 0)
@@ -306,22 +321,18 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     return status;
 }
 
-static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_options *options,
-                                       struct stile_waiter *waiter, stile_hold *hold)
+OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lock_options *options,
+                                                struct stile_waiter *waiter, stile_hold *hold)
 {
     struct local_lock_object *object = object_of(lock);
     bool woken = waiter != NULL && waiter->woken_ns != 0;
     stile_hold taken = STILE_HOLD_INIT;
     stile_status status;
 
-    if (!ends(options) && !woken) {
+    if (waiter != NULL && !ends(options) && !woken && stile__cpus() > 1) {
+        spin(object);
         if (take_fast(object, hold))
             return STILE_OK;
-        if (waiter != NULL && stile__cpus() > 1) {
-            spin(object);
-            if (take_fast(object, hold))
-                return STILE_OK;
-        }
     }
     if (waiter != NULL)
         taken = waiter->hold;
@@ -341,10 +352,27 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
     return status;
 }
 
+static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_options *options,
+                                       struct stile_waiter *waiter, stile_hold *hold)
+{
+    /* Who was woken owes the queue's mutex a visit. */
+    if (!ends(options) && (waiter == NULL || waiter->woken_ns == 0) &&
+        take_fast(object_of(lock), hold))
+        return STILE_OK;
+    return acquire_slowly(lock, options, waiter, hold);
+}
+
 static void local_lock_poll(stile_lock *lock, struct stile_waiter *waiter)
 {
-    (void)lock;
-    os_store(&waiter->recheck_ns, INT64_MAX, memory_order_relaxed);
+    struct local_lock_object *object = object_of(lock);
+    struct stile_parker *wake;
+
+    stile__mutex_lock(&object->mutex);
+    lapse_due(object, &wake);
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+    set_recheck(object, waiter);
 }
 
 static stile_status local_lock_withdraw(stile_lock *lock, struct stile_waiter *waiter)
@@ -373,7 +401,8 @@ static uint64_t held_word(const stile_hold *hold)
     return hold->fence << FENCE_SHIFT | HELD;
 }
 
-static stile_status release_slowly(struct local_lock_object *object, const stile_hold *hold)
+OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object,
+                                                const stile_hold *hold)
 {
     struct stile_lease_terms terms;
     stile_status status = STILE_OK;

@@ -81,6 +81,9 @@ static stile_status redis_lock_acquire(stile_lock *lock, const stile_lock_option
     else if (status == STILE_OK)
         status = try_once(object, options, REDIS_ONCE, stile__redis_command_until(space, INT64_MAX),
                           taken);
+    /* Nobody had the lock for all of the time given: it was not asked in time. */
+    if (status == STILE_TIMEOUT && waiter != NULL && stile__monotonic_ns() < waiter->deadline_ns)
+        status = stile__fail(STILE_UNREACHABLE, "%s is too slow", space->base.settings.shown);
     if (status == STILE_OK && waiter == NULL)
         *hold = mine;
     else if (status != STILE_OK && status != STILE_PENDING)

@@ -252,7 +252,7 @@ static void collect(struct poll *poll, const struct stile_waiter *first)
         struct stile_waiter *waiter = waiter_of(at);
 
         /* One that was not answered yet is not queued yet, for all we know. */
-        if (waiter->number == 0)
+        if (waiter->seen_server_ms == UNSEEN)
             continue;
         os_store(&waiter->recheck_ns, next_look(space, waiter->hold.id, 0, 1),
                  memory_order_relaxed);

@@ -21,6 +21,14 @@
 
 #include <stile/status.h>
 
+/* A slow path that stays out of the fast one: inlined, it would make the fast one save
+ * registers and check a stack that only the slow one needs. */
+#if defined(__GNUC__)
+#define OS_SLOW_PATH __attribute__((noinline))
+#else
+#define OS_SLOW_PATH
+#endif
+
 /* ---- atomics --------------------------------------------------------------
  * No fences: the thread sanitizer does not model them. */
 

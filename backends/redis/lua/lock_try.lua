@@ -13,7 +13,12 @@ local text = redis.call('GET', KEYS[2])
 local last = 0
 if text then
   if string.sub(text, 1, 1) == 'q' then
-    return {redis.call('GET', KEYS[1]) and 0 or -2, now_ms}
+    local owner = redis.call('GET', KEYS[1])
+    -- A retry of the same operation, after somebody queued.
+    if owner and string.sub(owner, 3) == ARGV[1] then
+      return {tonumber(string.sub(text, 2)), now_ms, redis.call('PTTL', KEYS[1])}
+    end
+    return {owner and 0 or -2, now_ms}
   end
   last = tonumber(text)
   if not last then return redis.error_reply('STILEKIND the fence is not a number') end
