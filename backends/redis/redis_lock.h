@@ -91,6 +91,7 @@ struct acquire {
     struct id_text op;
     struct number lease, not_after, ttl;
     struct number waiter_lease, claim, place;
+    int64_t asked_ms; /* the lease */
     /* Whether a copy was sent that was not answered. */
     bool copies;
     /* The answer. */

@@ -109,11 +109,9 @@ static stile_status take_try(struct redis_exchange *exchange, const struct redis
     acquire->server_ms = reply->elements[1].integer;
     stile__line_seen(&acquire->space->line, exchange->sent_ns, acquire->server_ms);
     if (code > 0) {
-        if (reply->count < 3)
-            return stile__redis_odd_answer(exchange);
         acquire->answer = OWNER;
         acquire->remote = code;
-        acquire->left_ms = reply->elements[2].integer;
+        acquire->left_ms = acquire->asked_ms;
         acquire->unclaimed = false;
     } else {
         acquire->answer = code == 0 ? TAKEN : code == -1 ? LATE : ASK_QUEUE;
@@ -172,6 +170,7 @@ stile_status stile__redis_try(struct redis_object *object, const stile_lock_opti
     int64_t ttl = lease + 60000 > 86400000 ? lease + 60000 : 86400000;
 
     acquire->space = object->space;
+    acquire->asked_ms = lease;
     acquire->args[0] = id_slice(&acquire->op, id);
     acquire->args[1] = number_slice(&acquire->lease, lease);
     acquire->args[3] = number_slice(&acquire->ttl, ttl);

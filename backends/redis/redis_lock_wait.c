@@ -18,18 +18,27 @@ static struct stile_waiter *waiter_of(struct stile_link *link)
 
 /* ---- queueing ---------------------------------------------------------------------------------- */
 
-/* When the next look is due: in about recheck_ms, or once the owner's lease is over for
- * who is first. */
-static int64_t next_look(const struct redis_space *space, const uint64_t id[2], int64_t left_ms,
-                         int64_t rank)
+/*
+ * Sets when the waiter looks again: in about recheck_ms, or once the owner's lease is
+ * over for who is first.  Under the space's mutex, or by a waiter that is in no list.
+ */
+static void look_later(const struct redis_space *space, struct stile_waiter *waiter,
+                       int64_t left_ms, int64_t rank)
 {
     int64_t recheck = space->base.settings.recheck_ms, now = stile__monotonic_ns();
     /* Plus or minus a fifth, by the op id, so that waiters do not look in step. */
-    int64_t pause = recheck * 8 / 10 + (int64_t)(id[1] % 1024) * recheck * 4 / 10 / 1024;
+    int64_t pause =
+        recheck * 8 / 10 + (int64_t)(waiter->hold.id[1] % 1024) * recheck * 4 / 10 / 1024;
 
     if (rank == 0 && left_ms + 2 < pause)
         pause = left_ms + 2;
-    return later_ns(now, pause);
+    os_store(&waiter->recheck_ns, later_ns(now, pause), memory_order_relaxed);
+}
+
+/* Somebody has asked for a look at once, by stile__recheck. */
+static bool wants_look(struct stile_waiter *waiter)
+{
+    return os_load(&waiter->recheck_ns, memory_order_relaxed) == INT64_MIN;
 }
 
 static struct stile_link *bucket_of(struct redis_space *space, const uint64_t id[2])
@@ -89,10 +98,8 @@ static stile_status settle_answer(struct redis_object *object, struct stile_wait
         if (acquire->copies)
             waiter->copies_until_ns = stile__redis_copies_until(space);
         /* A message that overtook the answer may have asked for a look already. */
-        if (os_load(&waiter->recheck_ns, memory_order_relaxed) == INT64_MAX)
-            os_store(&waiter->recheck_ns,
-                     next_look(space, waiter->hold.id, acquire->left_ms, acquire->rank),
-                     memory_order_relaxed);
+        if (!wants_look(waiter))
+            look_later(space, waiter, acquire->left_ms, acquire->rank);
         pending = true;
     } else {
         stile__leave(waiter);
@@ -227,10 +234,10 @@ static void settle_polled(struct poll *poll, size_t i, struct stile_waiter *wait
         waiter->seen_ns = poll->exchange.sent_ns;
         waiter->seen_server_ms = poll->server_ms;
         waiter->seen_epoch = os_load(&space->inbox.epoch, memory_order_relaxed);
-        os_store(&waiter->recheck_ns,
-                 next_look(space, waiter->hold.id, poll->more ? 0 : poll->answers[i].left_ms,
-                           poll->answers[i].value),
-                 memory_order_relaxed);
+        /* Unless a message came while the poll was under way. */
+        if (!wants_look(waiter))
+            look_later(space, waiter, poll->more ? 0 : poll->answers[i].left_ms,
+                       poll->answers[i].value);
     } else if (poll->answers[i].code == 0) {
         /* The server knows nothing of it: it queues again, with its number. */
         take_out(waiter);
@@ -252,12 +259,10 @@ static void collect(struct poll *poll, const struct stile_waiter *first)
         struct stile_waiter *waiter = waiter_of(at);
 
         /* One that was not answered yet is not queued yet, for all we know. */
-        if (waiter->seen_server_ms == UNSEEN)
+        if (waiter == first || waiter->number == 0 || poll->count == POLL_MOST)
             continue;
-        os_store(&waiter->recheck_ns, next_look(space, waiter->hold.id, 0, 1),
-                 memory_order_relaxed);
-        if (waiter != first && poll->count < POLL_MOST)
-            memcpy(poll->ids[poll->count++], waiter->hold.id, sizeof poll->ids[0]);
+        look_later(space, waiter, 0, 1);
+        memcpy(poll->ids[poll->count++], waiter->hold.id, sizeof poll->ids[0]);
     }
 }
 
@@ -268,9 +273,9 @@ void stile__redis_poll(stile_lock *lock, struct stile_waiter *waiter)
     struct poll poll;
     size_t i;
 
-    os_store(&waiter->recheck_ns, next_look(space, waiter->hold.id, 0, 1), memory_order_relaxed);
     poll.object = object;
     stile__mutex_lock(&space->mutex);
+    look_later(space, waiter, 0, 1);
     if (os_load(&waiter->state, memory_order_relaxed) != STILE_WAITER_QUEUED) {
         stile__mutex_unlock(&space->mutex);
         return;

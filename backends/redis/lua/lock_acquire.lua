@@ -45,7 +45,7 @@ if value == '' and now_ms <= tonumber(ARGV[4]) then
 end
 if string.sub(value, 3) == op then
   local granted = string.sub(value, 2, 2) == 'g'
-  return {1, now_ms, redis.call('PTTL', KEYS[1]), last, granted and 1 or 0}
+  return {1, now_ms, left_ms(), owner_fence(last, flagged), granted and 1 or 0}
 end
 if now_ms > tonumber(ARGV[4]) then return {-1, now_ms} end
 if ARGV[9] ~= '1' then return {0, now_ms} end
@@ -72,4 +72,4 @@ if string.sub(value, 2, 2) == '-' then
   redis.call('SET', KEYS[1], '1q' .. string.sub(value, 3), 'KEEPTTL')
 end
 if not flagged then put_fence(last, true, lease) end
-return {2, now_ms, math.max(redis.call('PTTL', KEYS[1]), 0), number, redis.call('ZRANK', KEYS[3], op)}
+return {2, now_ms, left_ms(), number, redis.call('ZRANK', KEYS[3], op)}

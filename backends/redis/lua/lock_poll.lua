@@ -45,12 +45,12 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
 end
 
 local answer = {now_ms, more and 1 or 0}
-local left = value and math.max(redis.call('PTTL', KEYS[1]), 0) or 0
+local left = value and left_ms() or 0
 for i = 5, #ARGV do
   local rank = redis.call('ZRANK', KEYS[3], ARGV[i])
   local n = #answer
   if value and string.sub(value, 3) == ARGV[i] then
-    answer[n + 1], answer[n + 2], answer[n + 3] = 1, left, last
+    answer[n + 1], answer[n + 2], answer[n + 3] = 1, left, owner_fence(last, true)
   elseif rank then
     answer[n + 1], answer[n + 2], answer[n + 3] = 2, left, rank
   else

@@ -2,8 +2,9 @@
 --
 -- KEYS  lock, fence
 -- ARGV  op id, lease (ms), not_after (server ms), fence ttl (ms)
--- Returns {fence, server ms, remaining ms}: taken; {0, server ms}: not now; {-1,
--- server ms}: too late; {-2, server ms}: free, but the queue has to be asked.
+-- Returns {fence, server ms}: taken; {0, server ms}: not now; {-1, server ms}: too
+-- late; {-2, server ms}: this is for lock_acquire, since the queue has a say or the op
+-- id is the owner already.
 -- Invariant: never queues; a lock that somebody queues for is left to the queue.
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -14,15 +15,13 @@ local last = 0
 if text then
   if string.sub(text, 1, 1) == 'q' then
     local owner = redis.call('GET', KEYS[1])
-    -- A retry of the same operation, after somebody queued.
-    if owner and string.sub(owner, 3) == ARGV[1] then
-      return {tonumber(string.sub(text, 2)), now_ms, redis.call('PTTL', KEYS[1])}
-    end
-    return {owner and 0 or -2, now_ms}
+    local mine = owner and string.sub(owner, 3) == ARGV[1]
+    return {(mine or not owner) and -2 or 0, now_ms}
   end
   last = tonumber(text)
   if not last then return redis.error_reply('STILEKIND the fence is not a number') end
-  if last < 0 or last >= 9007199254740990 then
+  -- This way round, since nan is neither.
+  if not (last >= 0 and last < 9007199254740990) then
     return redis.error_reply('STILEFENCE the fence has reached its end')
   end
 end
@@ -31,10 +30,8 @@ if not redis.call('SET', KEYS[1], '1-' .. ARGV[1], 'NX', 'PX', ARGV[2]) then
   if string.sub(owner, 1, 1) ~= '1' then
     return redis.error_reply('STILEKIND the key is not a lock of this version')
   end
-  if string.sub(owner, 3) ~= ARGV[1] then return {0, now_ms} end
-  -- A retry of the same operation: it is the owner already.
-  return {last, now_ms, redis.call('PTTL', KEYS[1])}
+  return {string.sub(owner, 3) == ARGV[1] and -2 or 0, now_ms}
 end
 local fence = now > last and now or last + 1
 redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[4])
-return {fence, now_ms, tonumber(ARGV[2])}
+return {fence, now_ms}

@@ -21,7 +21,10 @@ local function last_fence()
   local flagged = string.sub(text, 1, 1) == 'q'
   local last = tonumber(flagged and string.sub(text, 2) or text)
   if not last then return nil, 'STILEKIND the fence is not a number' end
-  if last < 0 or last >= FENCE_END then return nil, 'STILEFENCE the fence has reached its end' end
+  -- This way round, since nan is neither.
+  if not (last >= 0 and last < FENCE_END) then
+    return nil, 'STILEFENCE the fence has reached its end'
+  end
   return last, flagged
 end
 
@@ -33,6 +36,22 @@ end
 
 local function next_fence(last)
   return math.max(last + 1, cfg.now)
+end
+
+-- What is left of the owner's lease; a key that somebody made permanent has long.
+local function left_ms()
+  local left = redis.call('PTTL', KEYS[1])
+  if left == -1 then return 2147483647 end
+  return math.max(left, 0)
+end
+
+-- The fence of the owner that is there; one that was evicted is given anew.
+local function owner_fence(last, flagged)
+  if last == 0 then
+    last = next_fence(last)
+    put_fence(last, flagged, left_ms())
+  end
+  return last
 end
 
 -- Grants the free lock to the first live waiter.  last is the last fence.
