@@ -259,7 +259,7 @@ static void collect(struct poll *poll, const struct stile_waiter *first)
         struct stile_waiter *waiter = waiter_of(at);
 
         /* One that was not answered yet is not queued yet, for all we know. */
-        if (waiter == first || waiter->number == 0 || poll->count == POLL_MOST)
+        if (waiter == first || waiter->seen_server_ms == UNSEEN || poll->count == POLL_MOST)
             continue;
         look_later(space, waiter, 0, 1);
         memcpy(poll->ids[poll->count++], waiter->hold.id, sizeof poll->ids[0]);

@@ -1,0 +1,12 @@
+/*
+ * The parts of the lock's contract.  Each returns how many of its tests failed.
+ */
+#ifndef CONTRACT_LOCK_H
+#define CONTRACT_LOCK_H
+
+int contract_lock_arguments(void);
+int contract_lock_lease(void);
+int contract_lock_wait(void);
+int contract_lock_space(void);
+
+#endif
