@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "backend.h"
+#include "base/gate.h"
 #include "base/lease.h"
 #include "base/names.h"
 #include "base/wait.h"
@@ -70,8 +71,9 @@ struct redis_line {
 
 /* How long a caller goes on trying. */
 enum redis_patience {
-    REDIS_ONCE,   /* one attempt to connect, if it is due at all */
-    REDIS_PATIENT /* until its time is over */
+    REDIS_ONCE,    /* one attempt to connect, if it is due at all */
+    REDIS_PATIENT, /* until its time is over */
+    REDIS_CLOSING  /* as once, and although the line turns others away */
 };
 
 /* A script with its keys and arguments. */
@@ -102,7 +104,9 @@ struct redis_exchange {
 
 stile_status stile__line_init(struct redis_line *line, struct redis_space *space);
 void stile__line_fini(struct redis_line *line);
-/* Waits for the last turn to end, closes the connection, turns callers away. */
+/* From here on only REDIS_CLOSING gets a turn, after those who wait for one already. */
+void stile__line_turn_away(struct redis_line *line);
+/* After that: waits for the last turn to end, and closes the connection. */
 void stile__line_shut(struct redis_line *line);
 
 /*
@@ -193,6 +197,7 @@ struct redis_space {
     struct redis_line line;
     struct redis_inbox inbox;
     struct redis_orphans orphans;
+    struct stile_gate calls;         /* those that may leave an orphan */
     struct redis_slice inbox_prefix; /* what a client's channel starts with */
     char *inbox_prefix_text;
     /* Guards every waiter of the space and both lists it is in. */

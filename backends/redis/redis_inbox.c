@@ -215,11 +215,10 @@ static void run(void *arg)
     while (!stopped(inbox)) {
         stile_status status = serve(inbox);
 
-        if (status == STILE_OK) {
+        if (status == STILE_OK)
             pause_ms = BACKOFF_FIRST_MS;
-            continue;
-        }
-        set_ready(inbox, false, status == STILE_TIMEOUT ? STILE_UNREACHABLE : status);
+        else
+            set_ready(inbox, false, status == STILE_TIMEOUT ? STILE_UNREACHABLE : status);
         if (stile__random(&chance, sizeof chance) != STILE_OK)
             chance = 0;
         if (!stopped(inbox))

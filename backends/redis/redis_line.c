@@ -220,6 +220,16 @@ static stile_status dial(struct redis_line *line, int64_t until_ns)
     return status;
 }
 
+static bool turns_away(struct redis_line *line)
+{
+    bool shut;
+
+    stile__mutex_lock(&line->mutex);
+    shut = line->shut;
+    stile__mutex_unlock(&line->mutex);
+    return shut;
+}
+
 /* Sees to it that there is a connection.  *fresh: it was made just now. */
 static stile_status connect_line(struct redis_line *line, struct stile_parker *parker,
                                  enum redis_patience patience, int64_t until_ns, bool *fresh)
@@ -237,11 +247,11 @@ static stile_status connect_line(struct redis_line *line, struct stile_parker *p
             stile_status status = dial(line, until_ns);
 
             *fresh = status == STILE_OK;
-            if (status != STILE_UNREACHABLE || patience == REDIS_ONCE)
+            if (status != STILE_UNREACHABLE || patience != REDIS_PATIENT)
                 return status;
             now = stile__monotonic_ns();
         }
-        if (patience == REDIS_ONCE || now >= until_ns)
+        if (patience != REDIS_PATIENT || now >= until_ns || turns_away(line))
             return stile__fail(STILE_UNREACHABLE, "%s cannot be reached",
                                line->space->base.settings.shown);
         stile__park(parker, line->dial_ns < until_ns ? line->dial_ns : until_ns);
@@ -320,7 +330,7 @@ static stile_status attempt(struct redis_line *line, struct stile_parker *parker
     int64_t limit;
 
     *again = false;
-    status = take_turn(line, parker, false, until_ns);
+    status = take_turn(line, parker, exchange->patience == REDIS_CLOSING, until_ns);
     if (status != STILE_OK)
         return status;
     status = connect_line(line, parker, exchange->patience, until_ns, &fresh);
@@ -369,7 +379,8 @@ stile_status stile__line_exchange(struct redis_line *line, struct redis_exchange
     stile__parker_put(parker);
     stile__cancel_restore(cancel);
     /* An earlier attempt may have been run although a later one was not. */
-    if (exchange->sends > 0 && (status == STILE_UNREACHABLE || status == STILE_TIMEOUT))
+    if (exchange->sends > 0 &&
+        (status == STILE_UNREACHABLE || status == STILE_TIMEOUT || status == STILE_CLOSED))
         status = STILE_UNKNOWN;
     return status;
 }
@@ -459,13 +470,17 @@ void stile__line_batch(struct redis_line *line, const struct redis_call *calls, 
         stile__parker_put(parker);
 }
 
+void stile__line_turn_away(struct redis_line *line)
+{
+    stile__mutex_lock(&line->mutex);
+    line->shut = true;
+    stile__mutex_unlock(&line->mutex);
+}
+
 void stile__line_shut(struct redis_line *line)
 {
     struct stile_parker *parker = stile__parker_get();
 
-    stile__mutex_lock(&line->mutex);
-    line->shut = true;
-    stile__mutex_unlock(&line->mutex);
     /* Without memory the connection stays until fini, and nobody new gets it. */
     if (parker == NULL)
         return;

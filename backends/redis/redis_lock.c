@@ -54,18 +54,14 @@ static stile_status attempt_first(stile_lock *lock, const stile_lock_options *op
     return stile__redis_queue(lock, options, waiter, until_ns);
 }
 
-static stile_status redis_lock_acquire(stile_lock *lock, const stile_lock_options *options,
-                                       struct stile_waiter *waiter, stile_hold *hold)
+static stile_status acquire_inside(stile_lock *lock, const stile_lock_options *options,
+                                   struct stile_waiter *waiter, stile_hold *hold)
 {
     struct redis_object *object = object_of(lock);
     struct redis_space *space = object->space;
     stile_hold mine = STILE_HOLD_INIT, *taken = waiter != NULL ? &waiter->hold : &mine;
-    stile_status status = stile__redis_usable(&space->base);
+    stile_status status = STILE_OK;
 
-    if (status != STILE_OK)
-        return status;
-    if (os_load(&space->base.closed, memory_order_relaxed))
-        return stile__fail(STILE_CLOSED, "the space is closed");
     if (taken->slot == 0)
         status = stile__lease_reserve(&space->leases, &taken->slot);
     if (status != STILE_OK)
@@ -88,6 +84,45 @@ static stile_status redis_lock_acquire(stile_lock *lock, const stile_lock_option
         *hold = mine;
     else if (status != STILE_OK && status != STILE_PENDING)
         stile__lease_unreserve(&space->leases, taken->slot);
+    return status;
+}
+
+static stile_status redis_lock_acquire(stile_lock *lock, const stile_lock_options *options,
+                                       struct stile_waiter *waiter, stile_hold *hold)
+{
+    struct redis_space *space = object_of(lock)->space;
+    stile_status status = stile__redis_usable(&space->base);
+
+    if (status != STILE_OK)
+        return status;
+    if (!stile__gate_enter(&space->calls))
+        return stile__fail(STILE_CLOSED, "the space is closed");
+    status = acquire_inside(lock, options, waiter, hold);
+    stile__gate_leave(&space->calls);
+    return status;
+}
+
+/* What else may leave an orphan is counted, so that a close can wait for it. */
+
+static stile_status redis_lock_withdraw(stile_lock *lock, struct stile_waiter *waiter)
+{
+    struct redis_space *space = object_of(lock)->space;
+    bool inside = stile__gate_enter(&space->calls);
+    stile_status status = stile__redis_withdraw(lock, waiter);
+
+    if (inside)
+        stile__gate_leave(&space->calls);
+    return status;
+}
+
+static stile_status redis_lock_release(stile_lock *lock, const stile_hold *hold)
+{
+    struct redis_space *space = object_of(lock)->space;
+    bool inside = stile__gate_enter(&space->calls);
+    stile_status status = stile__redis_release(lock, hold);
+
+    if (inside)
+        stile__gate_leave(&space->calls);
     return status;
 }
 
@@ -170,8 +205,8 @@ const struct stile_lock_ops stile__redis_lock_ops = {
     .fini = redis_lock_fini,
     .acquire = redis_lock_acquire,
     .poll = stile__redis_poll,
-    .withdraw = stile__redis_withdraw,
-    .release = stile__redis_release,
+    .withdraw = redis_lock_withdraw,
+    .release = redis_lock_release,
     .extend = stile__redis_extend,
     .check = stile__redis_check,
 };

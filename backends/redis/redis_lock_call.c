@@ -71,10 +71,10 @@ stile_status stile__redis_abandon(struct redis_object *object, const uint64_t id
     return stile__line_exchange(&space->line, &exchange, until_ns);
 }
 
-/* Until when a server may execute a copy of an acquire that was sent before now. */
+/* What an acquire says of the server's clock may be late by as long as an answer took. */
 int64_t stile__redis_copies_until(const struct redis_space *space)
 {
-    return later_ns(stile__boottime_ns(), copy_ms(space));
+    return later_ns(stile__boottime_ns(), copy_ms(space) + space->base.settings.command_timeout_ms);
 }
 
 /* A copy of an acquire may still be on its way. */

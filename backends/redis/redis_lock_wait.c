@@ -89,6 +89,8 @@ static stile_status settle_answer(struct redis_object *object, struct stile_wait
 
     stile__mutex_lock(&space->mutex);
     if (os_load(&waiter->state, memory_order_relaxed) == STILE_WAITER_SETTLED) {
+        if (acquire->copies && waiter->result == STILE_OK)
+            stile__lease_copies(&space->leases, &waiter->hold, stile__redis_copies_until(space));
         pending = true;
     } else if (status == STILE_OK && acquire->answer == QUEUED) {
         waiter->number = (uint64_t)acquire->remote;

@@ -122,7 +122,7 @@ void stile__orphans_flush(struct redis_orphans *orphans, int64_t until_ns)
 
     while ((orphan = take_due(orphans, INT64_MAX, &next)) != NULL) {
         if (status == STILE_OK)
-            status = stile__redis_abandon(orphan->object, orphan->id, REDIS_ONCE, until_ns);
+            status = stile__redis_abandon(orphan->object, orphan->id, REDIS_CLOSING, until_ns);
         free_orphan(orphans, orphan);
     }
 }

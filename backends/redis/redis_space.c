@@ -193,9 +193,12 @@ static stile_status space_open(struct stile_settings *settings, stile **out)
     status = stile__leases_init(&space->leases, &lease_ops, space);
     if (status != STILE_OK)
         goto fail_names;
-    status = stile__inbox_init(&space->inbox, space);
+    status = stile__gate_init(&space->calls);
     if (status != STILE_OK)
         goto fail_leases;
+    status = stile__inbox_init(&space->inbox, space);
+    if (status != STILE_OK)
+        goto fail_gate;
     stile__orphans_init(&space->orphans, space);
     stile__line_init(&space->line, space);
     status = stile__line_connect(&space->line,
@@ -209,6 +212,8 @@ fail_line:
     stile__line_fini(&space->line);
     stile__orphans_fini(&space->orphans);
     stile__inbox_fini(&space->inbox);
+fail_gate:
+    stile__gate_fini(&space->calls);
 fail_leases:
     stile__leases_fini(&space->leases);
 fail_names:
@@ -251,8 +256,12 @@ static void space_shut(stile *base)
         return;
     }
     stile__names_each(&space->names, close_object, NULL);
+    /* What is not answered now is not repeated, and leaves its orphan before the flush. */
+    stile__line_turn_away(&space->line);
+    stile__gate_shut(&space->calls);
     stile__inbox_stop(&space->inbox);
     stile__leases_stop(&space->leases);
+    stile__gate_wait(&space->calls);
     stile__orphans_flush(&space->orphans, stile__redis_command_until(space, INT64_MAX));
     stile__line_shut(&space->line);
 }
@@ -267,6 +276,7 @@ static void space_fini(stile *base)
     stile__line_fini(&space->line);
     stile__orphans_fini(&space->orphans);
     stile__inbox_fini(&space->inbox);
+    stile__gate_fini(&space->calls);
     stile__leases_fini(&space->leases);
     stile__names_fini(&space->names);
     stile__mutex_fini(&space->random_mutex);

@@ -387,6 +387,18 @@ stile_status stile__lease_prolong(struct stile_leases *leases, const stile_hold 
     return status;
 }
 
+void stile__lease_copies(struct stile_leases *leases, const stile_hold *hold,
+                         int64_t copies_until_ns)
+{
+    struct stile_lease *lease;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = lease_of(leases, hold);
+    if (lease != NULL)
+        lease->terms.copies_until_ns = copies_until_ns;
+    stile__mutex_unlock(&leases->mutex);
+}
+
 void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold)
 {
     struct stile_lease *lease;

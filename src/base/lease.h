@@ -135,6 +135,9 @@ stile_status stile__lease_bound(struct stile_leases *leases, const stile_hold *h
 /* Moves belief to valid_until_ns, if that is later and the hold not lost. */
 stile_status stile__lease_prolong(struct stile_leases *leases, const stile_hold *hold,
                                   int64_t valid_until_ns);
+/* Changes what stile__lease_end gives for copies_until_ns. */
+void stile__lease_copies(struct stile_leases *leases, const stile_hold *hold,
+                         int64_t copies_until_ns);
 /* A server said that somebody else has it. */
 void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold);
 

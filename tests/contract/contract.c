@@ -346,6 +346,7 @@ static void *contend(void *arg)
     struct contender *contender = arg;
 
     contender->id = gettid();
+    contender->called_ns = test_now_ns();
     test_flag_set(&contender->calling, 1);
     contender->status = stile_lock_acquire_with(contender->lock, contender->timeout_ms,
                                                 contender->has_options ? &contender->options : NULL,
@@ -393,7 +394,7 @@ struct contender *contender_queue(stile_lock *lock, int64_t timeout_ms,
     struct contender *contender = contender_start(lock, timeout_ms, options);
 
     assert_true(test_flag_wait(&contender->calling, 1, CONTRACT_SOON_MS));
-    contract_await_queued(lock, contender->id, queued);
+    contract_await_queued(lock, contender->id, &contender->returned, queued);
     return contender;
 }
 
@@ -431,13 +432,15 @@ static long sleeps_of(pid_t thread)
  * has queued, since nobody is active there who could make it sleep for anything
  * else but the sanitizer; that is over when it has not stirred for a while.
  */
-void contract_await_queued(stile_lock *lock, pid_t thread, int64_t queued)
+void contract_await_queued(stile_lock *lock, pid_t thread, struct test_flag *returned,
+                           int64_t queued)
 {
     int64_t until = test_now_ms() + CONTRACT_SOON_MS;
     long before = -1;
     int still = 0;
 
-    while (contract.redis ? contract_queue_length(lock) <= queued : still < 5) {
+    while (test_flag_get(returned) == 0 &&
+           (contract.redis ? contract_queue_length(lock) <= queued : still < 5)) {
         long sleeps = contract.redis ? -1 : sleeps_of(thread);
 
         still = sleeps >= 0 && sleeps == before ? still + 1 : 0;

@@ -101,6 +101,7 @@ struct contender {
     pthread_t thread;
     /* Set by the thread, in this order. */
     pid_t id;
+    int64_t called_ns;
     struct test_flag calling;
     int64_t returned_ns;
     stile_hold hold;
@@ -113,16 +114,18 @@ struct contender {
 struct contender *contender_start(stile_lock *lock, int64_t timeout_ms,
                                   const stile_lock_options *options);
 /* The same, and comes back when it waits in the queue of the lock, which somebody
- * holds.  Nobody else may come or go there meanwhile. */
+ * holds, or is back already.  Nobody else may come or go there meanwhile. */
 struct contender *contender_queue(stile_lock *lock, int64_t timeout_ms,
                                   const stile_lock_options *options);
 bool contender_waits(struct contender *contender);
 /* Waits until its call is back; what it answered.  Once. */
 stile_status contender_answer(struct contender *contender);
 
-/* Waits until a thread that calls into a lock that is taken waits in its queue;
- * queued is what contract_queue_length() said before it was started. */
-void contract_await_queued(stile_lock *lock, pid_t thread, int64_t queued);
+/* Waits until a thread that calls into a lock that is taken waits in its queue, or
+ * has set returned; queued is what contract_queue_length() said before it was
+ * started. */
+void contract_await_queued(stile_lock *lock, pid_t thread, struct test_flag *returned,
+                           int64_t queued);
 /* redis: how many wait for the lock; local: 0. */
 int64_t contract_queue_length(const stile_lock *lock);
 

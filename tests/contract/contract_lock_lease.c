@@ -438,6 +438,9 @@ static void extension_stays_within_ten_years(void **state)
     for (i = 0; i < 3; i++) {
         assert_true(left_ms(lock, &hold) <= TEN_YEARS_MS);
         assert_true(left_ms(lock, &hold) >= TEN_YEARS_MS / 100 * 98);
+        if (contract_on_redis())
+            assert_true(test_redis_int(contract_server(), "PTTL", "stile:{lock:extend-years}",
+                                       NULL) <= TEN_YEARS_MS);
         assert_status(stile_lock_extend(lock, &hold, TEN_YEARS_MS), STILE_OK);
     }
     assert_status(stile_lock_release(lock, &hold), STILE_OK);

@@ -121,21 +121,23 @@ static void closing_a_handle_beside_a_release_loses_no_hold(void **state)
     (void)state;
     for (i = 0; i < 50; i++) {
         stile_lock *closed = contract_lock_open("close-race", NULL);
-        struct contender *contender;
+        struct contender *leaving, *next;
         stile_status status;
         stile_hold hold;
 
         assert_status(stile_lock_acquire(lock, 0, &hold), STILE_OK);
-        contender = contender_queue(closed, STILE_FOREVER, NULL);
+        leaving = contender_queue(closed, STILE_FOREVER, NULL);
+        next = contender_queue(lock, STILE_FOREVER, NULL);
         assert_status(stile_lock_release(lock, &hold), STILE_OK);
         contract_lock_close(closed);
-        status = contender_answer(contender);
+        status = contender_answer(leaving);
         if (status == STILE_OK)
-            assert_status(stile_lock_release(lock, &contender->hold), STILE_OK);
+            assert_status(stile_lock_release(lock, &leaving->hold), STILE_OK);
         else
             assert_outcome(status, STILE_CLOSED);
-        assert_status(stile_lock_acquire(lock, 500, &hold), STILE_OK);
-        assert_status(stile_lock_release(lock, &hold), STILE_OK);
+        assert_outcome(contender_answer(next), STILE_OK);
+        assert_status(stile_lock_release(lock, &next->hold), STILE_OK);
+        contract_check_free(lock);
     }
 }
 

@@ -185,9 +185,9 @@ static void foreign_messages_grant_nothing(void **state)
 
     (void)state;
     queue_behind(&hold, &caller, SOON_MS);
-    assert_int_equal(test_redis(&server, channel, sizeof channel, "PUBSUB", "CHANNELS",
-                                "stile:inbox:*", NULL),
-                     TEST_REPLY_OK);
+    assert_int_equal(
+        test_redis(&server, channel, sizeof channel, "PUBSUB", "CHANNELS", "stile:inbox:*", NULL),
+        TEST_REPLY_OK);
     for (size_t i = 0; i < sizeof messages / sizeof *messages; i++)
         assert_int_equal(test_redis_int(&server, "PUBLISH", channel, messages[i], NULL), 1);
     test_sleep_ms(2 * POLL_MS);
@@ -553,6 +553,68 @@ static void an_old_copy_of_a_queueing_leaves_nothing(void **state)
     expect_soon_free();
 }
 
+/* ---- closed --------------------------------------------------------------------------------- */
+
+/* The space closes while the answer to a call is missing, which would be repeated. */
+static void close_amid(const struct redis_script *script, void *(*call)(void *caller),
+                       enum proxy_action action)
+{
+    stile *space = scene_open(proxy_unix_url(proxy), SETTINGS);
+    struct caller caller = {.lock = scene_lock(space, "ledger")};
+    int rule = rule(.action = action, .command = "EVALSHA", .contains = script->sha1, .nth = 1);
+
+    assert_int_equal(pthread_create(&caller.thread, NULL, call, &caller), 0);
+    assert_true(proxy_wait(proxy, rule, 1, SOON_MS));
+    stile_close(space);
+    assert_int_not_equal(caller_join(&caller), STILE_OK);
+    stile_lock_close(caller.lock);
+    proxy_rule_remove(proxy, rule);
+    scene_expect_free(near, SLACK_MS);
+}
+
+static void *acquire(void *arg)
+{
+    struct caller *caller = arg;
+
+    caller->status = stile_lock_acquire(caller->lock, SOON_MS, &caller->hold);
+    return NULL;
+}
+
+static void *acquire_fairly(void *arg)
+{
+    const stile_lock_options fair = {.fair = true};
+    struct caller *caller = arg;
+
+    caller->status = stile_lock_acquire_with(caller->lock, SOON_MS, &fair, &caller->hold);
+    return NULL;
+}
+
+static void *acquire_and_release(void *arg)
+{
+    struct caller *caller = arg;
+
+    acquire(caller);
+    if (caller->status == STILE_OK)
+        caller->status = stile_lock_release(caller->lock, &caller->hold);
+    return NULL;
+}
+
+static void a_close_amid_an_acquire_leaves_nothing(void **state)
+{
+    (void)state;
+    close_amid(&stile__script_lock_try, acquire, PROXY_HOLD_REPLY);
+    close_amid(&stile__script_lock_try, acquire, PROXY_DROP_REPLY);
+    close_amid(&stile__script_lock_acquire, acquire_fairly, PROXY_HOLD_REPLY);
+    close_amid(&stile__script_lock_acquire, acquire_fairly, PROXY_DROP_REPLY);
+}
+
+static void a_close_amid_a_release_leaves_nothing(void **state)
+{
+    (void)state;
+    close_amid(&stile__script_lock_release, acquire_and_release, PROXY_HOLD_REPLY);
+    close_amid(&stile__script_lock_release, acquire_and_release, PROXY_SWALLOW_REQUESTS);
+}
+
 /* ---- cut off ------------------------------------------------------------------------------- */
 
 /* Cuts one reply of a script off after every number of bytes up to most, one in each
@@ -609,6 +671,49 @@ static void a_queueing_cut_off_at_any_byte_is_one_place(void **state)
 {
     (void)state;
     cut_everywhere(&stile__script_lock_acquire, 70, wait_and_give_back);
+}
+
+static struct test_flag enough;
+
+/* Takes it and gives it back until enough. */
+static void *take_again_and_again(void *arg)
+{
+    unsigned *wrong = arg;
+    uint64_t fence = 0;
+
+    while (test_flag_get(&enough) == 0) {
+        stile_hold hold;
+
+        if (stile_lock_acquire(far, SOON_MS, &hold) != STILE_OK || hold.fence <= fence ||
+            stile_lock_release(far, &hold) != STILE_OK) {
+            print_error("%s\n", stile_error_detail());
+            ++*wrong;
+            break;
+        }
+        fence = hold.fence;
+    }
+    return NULL;
+}
+
+/* At any moment, so that some writes go to a connection that is gone. */
+static void connections_cut_under_load_cost_nothing(void **state)
+{
+    pthread_t thread;
+    unsigned wrong = 0;
+
+    (void)state;
+    enough = (struct test_flag){0};
+    assert_int_equal(pthread_create(&thread, NULL, take_again_and_again, &wrong), 0);
+    for (int i = 0; i < 300; i++) {
+        unsigned requests = proxy_counts(proxy).requests;
+
+        while (proxy_counts(proxy).requests < requests + 20 && wrong == 0)
+            continue;
+        proxy_kill_connections(proxy);
+    }
+    test_flag_set(&enough, 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(wrong, 0);
 }
 
 /* ---- races ------------------------------------------------------------------------------------ */
@@ -750,8 +855,8 @@ static void waiters_that_have_to_queue_again_have_one_place_each(void **state)
                    scene_key("ledger", KEY_WAITERS), NULL);
         scene_await_queue(&server, "ledger", CROWD);
         test_sleep_ms(2 * QUICK_MS);
-        assert_int_equal(
-            test_redis_int(&server, "ZCARD", scene_key("ledger", KEY_QUEUE), NULL), CROWD);
+        assert_int_equal(test_redis_int(&server, "ZCARD", scene_key("ledger", KEY_QUEUE), NULL),
+                         CROWD);
         released_ms = test_now_ms();
         expect_ok(stile_lock_release(near, &hold));
         let_through(callers, CROWD);
@@ -792,9 +897,12 @@ int main(int count, char **arguments)
         proxied(a_held_acquire_that_comes_too_late_is_refused),
         proxied(an_old_copy_of_an_acquire_leaves_nothing),
         proxied(an_old_copy_of_a_queueing_leaves_nothing),
+        proxied(a_close_amid_an_acquire_leaves_nothing),
+        proxied(a_close_amid_a_release_leaves_nothing),
         over_tcp(an_acquire_cut_off_at_any_byte_is_one_hold),
         over_tcp(a_release_cut_off_at_any_byte_is_a_release),
         over_tcp(a_queueing_cut_off_at_any_byte_is_one_place),
+        proxied(connections_cut_under_load_cost_nothing),
         proxied(a_timeout_at_the_instant_of_the_grant_is_one_of_both),
         proxied(late_replies_are_never_taken_for_others),
         proxied(waiters_that_have_to_queue_again_have_one_place_each),

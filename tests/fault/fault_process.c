@@ -30,7 +30,7 @@ static struct test_census before;
 
 /* What a child and the test know of each other; in shared memory. */
 struct scene {
-    char url[256]; /* written before the first step */
+    char url[256];       /* written before the first step */
     struct test_flag go; /* steps that the child may take */
     struct test_flag at; /* steps that it has taken */
     _Atomic uint64_t fence;
@@ -333,8 +333,8 @@ static int hold_many(void *arg)
         char name[16];
 
         snprintf(name, sizeof name, "many-%d", i);
-        test_child_check(
-            stile_lock_acquire(scene_child_lock(space, name), SOON_MS, &hold) == STILE_OK);
+        test_child_check(stile_lock_acquire(scene_child_lock(space, name), SOON_MS, &hold) ==
+                         STILE_OK);
     }
     test_flag_set(&scene->at, 1);
     test_flag_wait(&scene->go, 1, SOON_MS);
@@ -503,8 +503,8 @@ static int use_inherited(void *arg)
 static void a_child_sends_nothing_on_what_it_inherited(void **state)
 {
     struct proxy *proxy = proxy_start(test_server_unix_path(&server));
-    struct proxy_rule watch = {.action = PROXY_WATCH, .command = "EVALSHA",
-                               .contains = stile__script_lock_acquire.sha1};
+    struct proxy_rule watch = {
+        .action = PROXY_WATCH, .command = "EVALSHA", .contains = stile__script_lock_acquire.sha1};
     struct inherited inherited;
     struct test_process child;
     struct caller waiter;

@@ -61,12 +61,14 @@ struct step {
 
 static const struct step try_it = {
     &stile__script_lock_try, {KEY_LOCK, KEY_FENCE}, 2, {ME, LEASE, NEVER, "86400000"}};
-static const struct step queue_up = {&stile__script_lock_acquire, ALL_PARTS,
-                                     {ME, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX,
-                                      "0", "1"}};
-static const struct step ask_queue = {&stile__script_lock_acquire, ALL_PARTS,
-                                      {ME, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX,
-                                       "0", "0"}};
+static const struct step queue_up = {
+    &stile__script_lock_acquire,
+    ALL_PARTS,
+    {ME, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX, "0", "1"}};
+static const struct step ask_queue = {
+    &stile__script_lock_acquire,
+    ALL_PARTS,
+    {ME, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX, "0", "0"}};
 static const struct step look = {
     &stile__script_lock_poll, ALL_PARTS, {MY_CLIENT, WAITER_LEASE, CLAIM, INBOX, ME}};
 static const struct step let_go = {&stile__script_lock_release, ALL_PARTS, {ME, CLAIM, INBOX}};
@@ -247,8 +249,22 @@ static void a_script_run_twice_has_done_it_once(void **state)
     }
 }
 
-/* What an acquire says in each situation, first and as a repetition: the same owner, the
- * same fence, the same place. */
+/* What an acquire comes to: 1 and the fence, 2 and the number in the queue, or 0 and 0.
+ * What a first try cannot tell is asked of the other script, as its caller does. */
+static void acquire(const struct step *step, int64_t *code, int64_t *number)
+{
+    must_run(step, ME);
+    if (step == &try_it && answer(0) > 0) {
+        *code = 1;
+        *number = answer(0);
+        return;
+    }
+    if (step == &try_it && answer(0) == -2)
+        must_run(&ask_queue, ME);
+    *code = answer(0);
+    *number = *code > 0 ? answer(3) : 0;
+}
+
 static void a_repeated_acquire_gives_the_first_answer(void **state)
 {
     static const struct step *const acquires[] = {&try_it, &queue_up, &ask_queue};
@@ -256,18 +272,14 @@ static void a_repeated_acquire_gives_the_first_answer(void **state)
     (void)state;
     for (size_t s = 0; s < COUNT_OF(situations); s++) {
         for (size_t i = 0; i < COUNT_OF(acquires); i++) {
-            int64_t code, number = 0;
+            int64_t code, number, code_again, number_again;
 
             begin(NULL);
             situations[s].make();
-            must_run(acquires[i], ME);
-            code = answer(0);
-            if (acquires[i] != &try_it && code > 0)
-                number = answer(3);
-            must_run(acquires[i], ME);
-            assert_int_equal(answer(0), code);
-            if (number != 0)
-                assert_int_equal(answer(3), number);
+            acquire(acquires[i], &code, &number);
+            acquire(acquires[i], &code_again, &number_again);
+            assert_int_equal(code_again, code);
+            assert_int_equal(number_again, number);
         }
     }
 }
@@ -313,8 +325,8 @@ static void a_release_frees_only_its_own_hold(void **state)
 /* ---- wrong types --------------------------------------------------------------------- */
 
 static const char *const foreign[][6] = {
-    {"SET", NULL, "junk"},           {"RPUSH", NULL, "a", "b"}, {"HSET", NULL, "field", "value"},
-    {"ZADD", NULL, "1", "member"},   {"SADD", NULL, "a", "b"},  {"XADD", NULL, "*", "f", "v"},
+    {"SET", NULL, "junk"},         {"RPUSH", NULL, "a", "b"}, {"HSET", NULL, "field", "value"},
+    {"ZADD", NULL, "1", "member"}, {"SADD", NULL, "a", "b"},  {"XADD", NULL, "*", "f", "v"},
 };
 
 static void put_foreign(const char *key, const char *const *words)
@@ -419,10 +431,26 @@ static void preset_fence(const char *value)
 
 static void a_fence_that_is_none_or_at_its_end_is_an_error(void **state)
 {
-    static const char *const wrong[] = {
-        "9007199254740991", "9007199254740990", "9223372036854775807", "1e300", "inf", "nan",
-        "-nan", "-1", "-inf", "abc", "", " ", "5x", "q", "qq", "q-1", "qnan", "qabc",
-        "q9007199254740991", "0x1fffffffffffff"};
+    static const char *const wrong[] = {"9007199254740991",
+                                        "9007199254740990",
+                                        "9223372036854775807",
+                                        "1e300",
+                                        "inf",
+                                        "nan",
+                                        "-nan",
+                                        "-1",
+                                        "-inf",
+                                        "abc",
+                                        "",
+                                        " ",
+                                        "5x",
+                                        "q",
+                                        "qq",
+                                        "q-1",
+                                        "qnan",
+                                        "qabc",
+                                        "q9007199254740991",
+                                        "0x1fffffffffffff"};
     static const struct step *const acquires[] = {&try_it, &queue_up, &ask_queue};
 
     (void)state;

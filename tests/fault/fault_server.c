@@ -486,9 +486,8 @@ static void cut_connections_cost_neither_holds_nor_places(void **state)
     (void)state;
     gather(&crowd);
     for (int i = 0; i < 30; i++) {
-        assert_int_equal(
-            test_redis(&server, NULL, 0, "CLIENT", "KILL", "TYPE", types[i % 2], NULL),
-            TEST_REPLY_OK);
+        assert_int_equal(test_redis(&server, NULL, 0, "CLIENT", "KILL", "TYPE", types[i % 2], NULL),
+                         TEST_REPLY_OK);
         test_sleep_ms(30);
         expect_ok(stile_lock_check(crowd.holder.lock, &crowd.hold, NULL));
     }

@@ -127,9 +127,8 @@ uint64_t scene_fence(const struct test_server *server, const char *name)
 {
     char text[64];
 
-    assert_int_equal(
-        test_redis(server, text, sizeof text, "GET", scene_key(name, KEY_FENCE), NULL),
-        TEST_REPLY_OK);
+    assert_int_equal(test_redis(server, text, sizeof text, "GET", scene_key(name, KEY_FENCE), NULL),
+                     TEST_REPLY_OK);
     return strtoull(text[0] == 'q' ? text + 1 : text, NULL, 10) << 10;
 }
 

@@ -29,8 +29,7 @@
 #define SLACK_MS 400
 
 /* "assert" with the detail of the last call in the message. */
-#define expect_status(call, expected)                                                              \
-    scene_expect((call), (expected), #call, __FILE__, __LINE__)
+#define expect_status(call, expected) scene_expect((call), (expected), #call, __FILE__, __LINE__)
 #define expect_ok(call) expect_status(call, STILE_OK)
 
 void scene_expect(stile_status status, stile_status expected, const char *call, const char *file,
