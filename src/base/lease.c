@@ -16,6 +16,7 @@ struct stile_lease {
     /* generation << 2 | state.  Written under the table's mutex. */
     _Atomic uint64_t word;
     _Atomic int64_t valid_until_ns;
+    _Atomic uint64_t fence; /* of the hold, as in terms */
     /* Under the table's mutex. */
     struct stile_lease_terms terms;
     int64_t renew_ns; /* when a renewal is due; INT64_MAX: never */
@@ -142,6 +143,7 @@ static bool grow(struct stile_leases *leases)
     for (slot = 0; slot < count; slot++) {
         atomic_init(&base[slot].word, word_of(1, FREE));
         atomic_init(&base[slot].valid_until_ns, INT64_MIN);
+        atomic_init(&base[slot].fence, 0);
         base[slot].heap = NO_HEAP;
     }
     os_store(&leases->chunks[chunk], base, memory_order_release);
@@ -182,6 +184,17 @@ static struct stile_lease *lease_of(struct stile_leases *leases, const stile_hol
         return NULL;
     word = os_load(&lease->word, memory_order_acquire);
     if (word >> 2 != hold->generation || (word & 3) == FREE)
+        return NULL;
+    return lease;
+}
+
+/* The same, for a hold that its owner shows, which may be any bytes.  Under the mutex. */
+static struct stile_lease *shown_lease(struct stile_leases *leases, const stile_hold *hold)
+{
+    struct stile_lease *lease = lease_of(leases, hold);
+
+    if (lease == NULL || lease->terms.fence != hold->fence || lease->terms.id[0] != hold->id[0] ||
+        lease->terms.id[1] != hold->id[1])
         return NULL;
     return lease;
 }
@@ -279,6 +292,7 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     lease->terms = *terms;
     lease->renew_ns = terms->claim ? now : next_renewal(terms, now);
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
+    os_store(&lease->fence, terms->fence, memory_order_relaxed);
     set_state(lease, HELD);
     schedule(leases, hold->slot);
     sooner = lease->due_ns < leases->look_ns;
@@ -310,7 +324,7 @@ stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hol
     void *object = NULL;
 
     stile__mutex_lock(&leases->mutex);
-    lease = lease_of(leases, hold);
+    lease = shown_lease(leases, hold);
     if (lease != NULL) {
         status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
         *terms = lease->terms;
@@ -333,6 +347,8 @@ stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *h
         return STILE_NOT_HELD;
     word = os_load(&lease->word, memory_order_acquire);
     valid = os_load(&lease->valid_until_ns, memory_order_acquire);
+    if (os_load(&lease->fence, memory_order_acquire) != hold->fence)
+        return STILE_NOT_HELD;
     /* The slot may have gone to another hold between the two reads. */
     if (os_load(&lease->word, memory_order_relaxed) >> 2 != hold->generation)
         return STILE_NOT_HELD;
@@ -349,7 +365,7 @@ stile_status stile__lease_bound(struct stile_leases *leases, const stile_hold *h
     struct stile_lease *lease;
 
     stile__mutex_lock(&leases->mutex);
-    lease = lease_of(leases, hold);
+    lease = shown_lease(leases, hold);
     if (lease != NULL) {
         status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
         *valid_until_ns = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
@@ -375,7 +391,7 @@ stile_status stile__lease_prolong(struct stile_leases *leases, const stile_hold 
     struct stile_lease *lease;
 
     stile__mutex_lock(&leases->mutex);
-    lease = lease_of(leases, hold);
+    lease = shown_lease(leases, hold);
     if (lease != NULL && counts(lease, stile__boottime_ns())) {
         status = STILE_OK;
         prolong(lease, valid_until_ns);
@@ -393,7 +409,7 @@ void stile__lease_copies(struct stile_leases *leases, const stile_hold *hold,
     struct stile_lease *lease;
 
     stile__mutex_lock(&leases->mutex);
-    lease = lease_of(leases, hold);
+    lease = shown_lease(leases, hold);
     if (lease != NULL)
         lease->terms.copies_until_ns = copies_until_ns;
     stile__mutex_unlock(&leases->mutex);
@@ -404,7 +420,7 @@ void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold)
     struct stile_lease *lease;
 
     stile__mutex_lock(&leases->mutex);
-    lease = lease_of(leases, hold);
+    lease = shown_lease(leases, hold);
     if (lease != NULL) {
         set_state(lease, LOST);
         heap_remove(leases, hold->slot);

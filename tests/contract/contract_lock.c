@@ -447,6 +447,9 @@ static void hold_of_any_bytes_is_not_held(void **state)
         garbage.fence++;
         check_over(lock, &garbage);
         garbage = hold;
+        garbage.fence++;
+        check_over(lock, &garbage);
+        garbage = hold;
         garbage.slot += 1000000;
         garbage.fence--;
         check_over(lock, &garbage);
