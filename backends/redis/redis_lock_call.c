@@ -98,16 +98,26 @@ static void prepare_acquire(struct redis_exchange *exchange)
     acquire->args[at] = number_slice(&acquire->not_after, not_after > 0 ? not_after : 0);
 }
 
+/* What both scripts answer first: a code, and the server's clock. */
+static stile_status take_code(struct acquire *acquire, const struct redis_reply *reply,
+                              int64_t *code)
+{
+    if (!stile__redis_are_ints(reply, 2))
+        return stile__redis_odd_answer(&acquire->exchange);
+    *code = reply->elements[0].integer;
+    acquire->server_ms = reply->elements[1].integer;
+    stile__line_seen(&acquire->space->line, acquire->exchange.sent_ns, acquire->server_ms);
+    return STILE_OK;
+}
+
 static stile_status take_try(struct redis_exchange *exchange, const struct redis_reply *reply)
 {
     struct acquire *acquire = (struct acquire *)exchange;
-    int64_t code;
+    int64_t code = 0;
+    stile_status status = take_code(acquire, reply, &code);
 
-    if (!stile__redis_are_ints(reply, 2))
-        return stile__redis_odd_answer(exchange);
-    code = reply->elements[0].integer;
-    acquire->server_ms = reply->elements[1].integer;
-    stile__line_seen(&acquire->space->line, exchange->sent_ns, acquire->server_ms);
+    if (status != STILE_OK)
+        return status;
     if (code > 0) {
         acquire->answer = OWNER;
         acquire->remote = code;
@@ -122,24 +132,22 @@ static stile_status take_try(struct redis_exchange *exchange, const struct redis
 static stile_status take_acquire(struct redis_exchange *exchange, const struct redis_reply *reply)
 {
     struct acquire *acquire = (struct acquire *)exchange;
-    int64_t code;
+    int64_t code = 0;
+    stile_status status = take_code(acquire, reply, &code);
 
-    if (!stile__redis_are_ints(reply, 2))
-        return stile__redis_odd_answer(exchange);
-    code = reply->elements[0].integer;
-    acquire->server_ms = reply->elements[1].integer;
-    stile__line_seen(&acquire->space->line, exchange->sent_ns, acquire->server_ms);
-    if (code > 0) {
-        if (reply->count < 5)
-            return stile__redis_odd_answer(exchange);
-        acquire->answer = code == 1 ? OWNER : QUEUED;
-        acquire->left_ms = reply->elements[2].integer;
-        acquire->remote = reply->elements[3].integer;
-        acquire->rank = reply->elements[4].integer;
-        acquire->unclaimed = code == 1 && reply->elements[4].integer == 1;
-    } else {
+    if (status != STILE_OK)
+        return status;
+    if (code <= 0) {
         acquire->answer = code == 0 ? TAKEN : LATE;
+        return STILE_OK;
     }
+    if (reply->count < 5)
+        return stile__redis_odd_answer(exchange);
+    acquire->answer = code == 1 ? OWNER : QUEUED;
+    acquire->left_ms = reply->elements[2].integer;
+    acquire->remote = reply->elements[3].integer;
+    acquire->rank = reply->elements[4].integer;
+    acquire->unclaimed = code == 1 && acquire->rank == 1;
     return STILE_OK;
 }
 

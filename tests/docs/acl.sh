@@ -10,7 +10,7 @@ blocks_of docs/redis.md
 start_redis --requirepass other
 cli()
 {
-    redis-cli -s "$scratch/redis.sock" --no-auth-warning "$@" 2>&1
+    timeout 5 redis-cli -s "$scratch/redis.sock" --no-auth-warning "$@" 2>&1
 }
 # The words of the line, as they stand there.
 # shellcheck disable=SC2046

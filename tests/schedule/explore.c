@@ -251,8 +251,8 @@ static unsigned choose_pct(void *chooser, const struct fibre_choice *choice)
 
     for (i = 0; i < choice->count; i++) {
         if (priorities->of[choice->id[i]] == 0)
-            priorities->of[choice->id[i]] =
-                (fibre_draw(&priorities->draws) >> 1) | UINT64_C(1) << 62;
+            priorities->of[choice->id[i]] = (fibre_draw(&priorities->draws) >> 1) | UINT64_C(1)
+                                                                                        << 62;
     }
     /* Who spins waits for somebody, whoever that is. */
     if (choice->yields)
@@ -355,8 +355,8 @@ static void follow(struct exploration *exploration, struct path *path)
     note(exploration, &result);
     if (!result.failed)
         return;
-    used = (size_t)snprintf(report->schedule, sizeof report->schedule, "exhaustive:%u:",
-                            path->preemptions);
+    used = (size_t)snprintf(report->schedule, sizeof report->schedule,
+                            "exhaustive:%u:", path->preemptions);
     for (i = 0; i < path->at && used < sizeof report->schedule; i++) {
         if (path->step[i].taken != 0)
             used += (size_t)snprintf(report->schedule + used, sizeof report->schedule - used,

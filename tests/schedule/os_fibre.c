@@ -156,8 +156,8 @@ static void describe(char *text, size_t size)
 
         if (fibre->state == FIBRE_ENDED)
             continue;
-        length = snprintf(text + used, size - used, "; %u (%s) %s", i, fibre->name,
-                          doing[fibre->state]);
+        length =
+            snprintf(text + used, size - used, "; %u (%s) %s", i, fibre->name, doing[fibre->state]);
         if (length > 0)
             used += (size_t)length;
         if (fibre->state == FIBRE_BLOCKED && fibre->wants->owner != NULL && used < size) {
@@ -210,8 +210,7 @@ static void collect(struct fibre_choice *choice, bool yields)
                 continue;
             choice->id[choice->count++] = i;
             if (fibre == self) {
-                memmove(&choice->id[1], &choice->id[0],
-                        (choice->count - 1) * sizeof choice->id[0]);
+                memmove(&choice->id[1], &choice->id[0], (choice->count - 1) * sizeof choice->id[0]);
                 choice->id[0] = i;
                 choice->can_stay = true;
             }

@@ -555,8 +555,8 @@ int main(void)
 static void the_seeded_bug_is_found(void **state)
 {
     static const struct scenario *const scenarios[] = {
-        &at_the_instant, &mixed,        &mixed_fair,    &lapses,
-        &space_closes,   &handle_closes, &one_waits,     &two_wait,
+        &at_the_instant, &mixed,         &mixed_fair, &lapses,
+        &space_closes,   &handle_closes, &one_waits,  &two_wait,
     };
     struct explore_report report, again;
     size_t i;

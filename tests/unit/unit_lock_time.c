@@ -287,9 +287,9 @@ static void ask_for_leases(void *state)
         int64_t ms;
         stile_status status;
     } cases[] = {
-        {-1, STILE_INVALID},      {1, STILE_INVALID},
-        {99, STILE_INVALID},      {100, STILE_OK},
-        {10 * YEAR_MS, STILE_OK}, {10 * YEAR_MS + 1, STILE_INVALID},
+        {-1, STILE_INVALID},        {1, STILE_INVALID},
+        {99, STILE_INVALID},        {100, STILE_OK},
+        {10 * YEAR_MS, STILE_OK},   {10 * YEAR_MS + 1, STILE_INVALID},
         {INT64_MAX, STILE_INVALID}, {INT64_MIN, STILE_INVALID},
     };
     struct world *world = state;
