@@ -63,12 +63,13 @@ redis_pair_allocates_nothing)
     ;;
 redis_pair_makes_six_system_calls)
     # Of the thread that makes the pairs: for each of two commands send, poll, receive;
-    # and now and then some randomness in store.
+    # and now and then some randomness in store, or a look at a connection that lay
+    # idle because the machine was busy.  One more for each pair would make 7000.
     system_calls redis 1000 >/dev/null
     thread=$(sed -n 's/ .*write(999, "begin".*//p' "$scratch/trace")
     number=$(grep "^$thread " "$scratch/between" | grep -cv 'resumed>')
     [ "$number" -ge 4000 ] || fail "1000 pairs cannot make only $number"
-    [ "$number" -le 6100 ] || fail "1000 pairs made $number"
+    [ "$number" -le 6900 ] || fail "1000 pairs made $number"
     ;;
 *)
     fail "no such test: $test"
