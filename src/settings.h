@@ -8,9 +8,10 @@
 
 #include <stile/space.h>
 
-/* Bounds of a lease, and of every other time beyond which nothing ends. */
+#include "base/deadline.h"
+
+/* The shortest lease; the longest is STILE_TEN_YEARS_MS. */
 #define STILE_LEASE_MIN_MS INT64_C(100)
-#define STILE_TEN_YEARS_MS INT64_C(315360000000)
 #define STILE_CLAIM_MAX_MS 60000
 
 struct stile_settings {

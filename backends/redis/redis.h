@@ -102,7 +102,7 @@ struct redis_exchange {
     unsigned sends;
 };
 
-stile_status stile__line_init(struct redis_line *line, struct redis_space *space);
+void stile__line_init(struct redis_line *line, struct redis_space *space);
 void stile__line_fini(struct redis_line *line);
 /* From here on only REDIS_CLOSING gets a turn, after those who wait for one already. */
 void stile__line_turn_away(struct redis_line *line);

@@ -24,14 +24,13 @@ struct caller {
     bool turn; /* under the line's mutex */
 };
 
-stile_status stile__line_init(struct redis_line *line, struct redis_space *space)
+void stile__line_init(struct redis_line *line, struct redis_space *space)
 {
     line->space = space;
     stile__mutex_init(&line->mutex, STILE_RANK_LINE);
     list_init(&line->queue);
     atomic_init(&line->fd, -1);
     stile__redis_buffer_init(&line->request);
-    return STILE_OK;
 }
 
 void stile__line_fini(struct redis_line *line)

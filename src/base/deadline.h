@@ -12,13 +12,13 @@
 
 #define STILE_NS_PER_MS INT64_C(1000000)
 
-/* What counts as for ever: ten years. */
-#define STILE_FOREVER_MS INT64_C(315360000000)
+/* The longest lease, and beyond which a timeout counts as for ever. */
+#define STILE_TEN_YEARS_MS INT64_C(315360000000)
 
 /* timeout_ms is STILE_FOREVER or not negative.  INT64_MAX: no deadline. */
 static inline int64_t deadline_in(int64_t timeout_ms)
 {
-    if (timeout_ms < 0 || timeout_ms >= STILE_FOREVER_MS)
+    if (timeout_ms < 0 || timeout_ms >= STILE_TEN_YEARS_MS)
         return INT64_MAX;
     return stile__monotonic_ns() + timeout_ms * STILE_NS_PER_MS;
 }
