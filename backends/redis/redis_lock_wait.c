@@ -145,6 +145,7 @@ stile_status stile__redis_queue(stile_lock *lock, const stile_lock_options *opti
 struct poll {
     struct redis_exchange exchange; /* first: take gets it */
     struct redis_object *object;
+    uint32_t epoch; /* of the subscription when it was sent */
     size_t count;
     uint64_t ids[POLL_MOST][2];
     struct id_text ops[POLL_MOST];
@@ -235,7 +236,7 @@ static void settle_polled(struct poll *poll, size_t i, struct stile_waiter *wait
     } else if (poll->answers[i].code == 2) {
         waiter->seen_ns = poll->exchange.sent_ns;
         waiter->seen_server_ms = poll->server_ms;
-        waiter->seen_epoch = os_load(&space->inbox.epoch, memory_order_relaxed);
+        waiter->seen_epoch = poll->epoch;
         /* Unless a message came while the poll was under way. */
         if (!wants_look(waiter))
             look_later(space, waiter, poll->more ? 0 : poll->answers[i].left_ms,
@@ -276,6 +277,7 @@ void stile__redis_poll(stile_lock *lock, struct stile_waiter *waiter)
     size_t i;
 
     poll.object = object;
+    poll.epoch = os_load(&space->inbox.epoch, memory_order_relaxed);
     stile__mutex_lock(&space->mutex);
     look_later(space, waiter, 0, 1);
     if (os_load(&waiter->state, memory_order_relaxed) != STILE_WAITER_QUEUED) {
