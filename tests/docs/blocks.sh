@@ -15,7 +15,7 @@
 # of the sources and the build, and a server of its own in the place of those
 # that the document names.
 . "$(dirname "$0")/common.sh"
-source=$1 build=$2 cmake=$3 cc=$4 document=$5
+source=$1 build=$2 cmake=$(command -v "$3") cc=$(command -v "$4") document=$5
 
 box=$scratch/box
 mkdir -p "$box/bin" "$scratch/home"
@@ -96,7 +96,7 @@ shell_fails()
 
 sql()
 {
-    command -v sqlite3 >/dev/null || { echo "not run, for want of sqlite3: $1"; return; }
+    command -v sqlite3 >/dev/null || fail "there is no sqlite3 to run $1 with"
     case $(cat "$1") in
     *:fence*) {
         echo '.bail on'

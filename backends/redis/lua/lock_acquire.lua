@@ -71,5 +71,5 @@ redis.call('PEXPIRE', KEYS[4], ttl)
 if string.sub(value, 2, 2) == '-' then
   redis.call('SET', KEYS[1], '1q' .. string.sub(value, 3), 'KEEPTTL')
 end
-if not flagged then put_fence(last, true, lease) end
+if not flagged then put_fence(last, true, left_ms()) end
 return {2, now_ms, left_ms(), number, redis.call('ZRANK', KEYS[3], op)}

@@ -74,7 +74,8 @@ local function grant_next(last)
       last = next_fence(last)
       redis.call('SET', KEYS[1], '1g' .. op, 'PX', cfg.claim)
       redis.call('HSET', KEYS[4], '!pending', client)
-      redis.call('PEXPIRE', KEYS[4], 65000)
+      -- The field before it may have been the last, and the key's time with it.
+      if redis.call('PTTL', KEYS[4]) < 0 then redis.call('PEXPIRE', KEYS[4], 65000) end
       put_fence(last, true, 0)
       local heard = redis.pcall('PUBLISH', cfg.inbox .. client, table.concat({op,
         string.format('%.0f', last), string.format('%.0f', now_ms + cfg.claim), cfg.claim}, ' '))
