@@ -99,8 +99,9 @@ STILE_API STILE_MUST_CHECK stile_status stile_open(const char *url, const stile_
  * each; then the memory goes.  NULL does nothing.
  *
  * Close it once.  redis: holds that were not released are renewed no more and
- * end with their leases; what an unanswered call may have left behind is
- * cleaned up first, for at most the command timeout.
+ * end with their leases.  Calls that are inside are answered or time out first,
+ * and what one without an answer may have left behind is cleaned up, for at most
+ * the command timeout more.
  *
  * In a child of fork() this only closes descriptors.
  *

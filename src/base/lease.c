@@ -246,9 +246,24 @@ void stile__leases_fini(struct stile_leases *leases)
     stile__parker_put(leases->parker);
 }
 
+static void run(void *arg);
+
+static stile_status start_thread(struct stile_leases *leases)
+{
+    stile_status status = STILE_OK;
+
+    stile__mutex_lock(&leases->mutex);
+    if (!leases->started && !leases->stop) {
+        status = stile__thread_start(&leases->thread, "stile-lease", run, leases);
+        leases->started = status == STILE_OK;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
 stile_status stile__lease_reserve(struct stile_leases *leases, uint32_t *slot)
 {
-    stile_status status = stile__leases_start(leases);
+    stile_status status = start_thread(leases);
 
     if (status != STILE_OK)
         return status;
@@ -557,19 +572,6 @@ static void run(void *arg)
                 stile__park(leases->parker, stile__monotonic_ns() + ahead);
         }
     }
-}
-
-stile_status stile__leases_start(struct stile_leases *leases)
-{
-    stile_status status = STILE_OK;
-
-    stile__mutex_lock(&leases->mutex);
-    if (!leases->started && !leases->stop) {
-        status = stile__thread_start(&leases->thread, "stile-lease", run, leases);
-        leases->started = status == STILE_OK;
-    }
-    stile__mutex_unlock(&leases->mutex);
-    return status;
 }
 
 void stile__leases_poke(struct stile_leases *leases)

@@ -103,13 +103,11 @@ void stile__leases_stop(struct stile_leases *leases);
 /* After stop: frees the table. */
 void stile__leases_fini(struct stile_leases *leases);
 
-/* Starts the thread if it is not there yet: for chores, or before a lease. */
-stile_status stile__leases_start(struct stile_leases *leases);
 /* Makes the thread look at its chores now. */
 void stile__leases_poke(struct stile_leases *leases);
 
-/* Sets a slot aside before the request goes out, so that memory cannot run out
- * once the hold is there. */
+/* Sets a slot aside, and starts the thread if it is not there yet, before the request
+ * goes out: memory cannot run out once the hold is there. */
 stile_status stile__lease_reserve(struct stile_leases *leases, uint32_t *slot);
 void stile__lease_unreserve(struct stile_leases *leases, uint32_t slot);
 /* Fills hold->slot's lease and hold->generation. */

@@ -114,9 +114,4 @@ void stile__recheck(struct stile_waiter *waiter);
 /* Marks a waiter as left, under the queue mutex.  False: it is settled. */
 bool stile__leave(struct stile_waiter *waiter);
 
-/* When a call that may take until deadline_ns has to stop talking to a server: it is
- * promised to be back 20 ms or 5 % of what it was given later, and this leaves a
- * quarter of that to get there. */
-int64_t stile__grace_ns(int64_t began_ns, int64_t deadline_ns);
-
 #endif
