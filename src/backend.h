@@ -13,6 +13,7 @@
 
 #include <stile/space.h>
 
+#include "base/calls.h"
 #include "settings.h"
 
 struct stile_lock_ops;
@@ -38,6 +39,7 @@ struct stile {
     _Atomic uint32_t refs; /* the opener's, and one for each handle */
     _Atomic bool closed;   /* once true, stays true */
     uint32_t fork_generation;
+    struct stile_calls calls; /* callbacks of futures and watches */
 };
 
 /* One reference more, for a handle. */

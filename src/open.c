@@ -50,6 +50,12 @@ stile_status stile_open(const char *url, const stile_options *options, stile **o
     space->backend = backend;
     atomic_init(&space->refs, 1);
     atomic_init(&space->closed, false);
+    status = stile__calls_init(&space->calls);
+    if (status != STILE_OK) {
+        backend->shut(space);
+        backend->fini(space);
+        return status;
+    }
     *out = space;
     return STILE_OK;
 }
@@ -60,9 +66,15 @@ void stile_close(stile *space)
 
     if (space == NULL)
         return;
+    if (stile__calls_inside(&space->calls)) {
+        stile__fail(STILE_INVALID, "a callback cannot close its space");
+        return;
+    }
     cancel = stile__cancel_off();
     os_store(&space->closed, true, memory_order_relaxed);
     space->backend->shut(space);
+    if (!stile__space_forked(space))
+        stile__calls_stop(&space->calls);
     stile__space_unref(space);
     stile__cancel_restore(cancel);
 }
@@ -72,7 +84,8 @@ bool stile_can(const stile *space, stile_kind kind)
     if (space == NULL)
         return false;
     switch (kind) {
-    case STILE_LOCK: return space->backend->lock != NULL;
+    case STILE_LOCK:
+    case STILE_RLOCK: return space->backend->lock != NULL;
     }
     return false;
 }
@@ -85,8 +98,12 @@ void stile__space_ref(stile *space)
 void stile__space_unref(stile *space)
 {
     /* acq_rel: who frees the space sees everything the others did to it. */
-    if (os_sub(&space->refs, 1, memory_order_acq_rel) == 1)
-        space->backend->fini(space);
+    if (os_sub(&space->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    /* A child does not know in what state its copy is. */
+    if (!stile__space_forked(space))
+        stile__calls_fini(&space->calls);
+    space->backend->fini(space);
 }
 
 bool stile__space_forked(const stile *space)

@@ -139,6 +139,23 @@ void stile__thread_join(struct stile_thread *thread);
 int stile__cancel_off(void);
 void stile__cancel_restore(int previous);
 
+/* The calling thread's number: never 0, never used again in this process.  Its
+ * lower 32 bits are the number that the system has for the thread. */
+uint64_t stile__thread_number(void);
+
+/* ---- signals ---------------------------------------------------------------
+ * A descriptor that event loops poll: readable while raised.  Raising and
+ * clearing never block. */
+struct stile_signal {
+    int fds[2]; /* what is polled, and what raises; the same, or a pipe's ends */
+};
+
+/* STILE_OK or STILE_NO_MEMORY. */
+stile_status stile__signal_open(struct stile_signal *signal);
+void stile__signal_close(struct stile_signal *signal);
+void stile__signal_raise(const struct stile_signal *signal);
+void stile__signal_clear(const struct stile_signal *signal);
+
 /* How often this process is a fork of the one it was; compare with the number
  * kept when an object was made.  Async-signal-safe. */
 uint32_t stile__fork_generation(void);

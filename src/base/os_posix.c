@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,9 +19,13 @@
 #define PARK_BY_FUTEX 1
 #include <linux/futex.h>
 #include <linux/posix_types.h>
-#include <sys/syscall.h>
 #else
 #define PARK_BY_FUTEX 0
+#endif
+
+#if defined(__linux__)
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
 #endif
 
 #define NS_PER_S INT64_C(1000000000)
@@ -408,6 +413,78 @@ void stile__cancel_restore(int previous)
     int ignored;
 
     must(pthread_setcancelstate(previous, &ignored));
+}
+
+uint64_t stile__thread_number(void)
+{
+    static _Atomic uint32_t last;
+    static _Thread_local uint64_t number;
+    static _Thread_local uint32_t of_fork;
+    uint32_t system;
+
+    /* A child's thread has another number in the system than its parent's. */
+    if (number != 0 && of_fork == stile__fork_generation())
+        return number;
+#if defined(__linux__)
+    system = (uint32_t)syscall(SYS_gettid);
+#else
+    system = (uint32_t)getpid();
+#endif
+    of_fork = stile__fork_generation();
+    number = ((uint64_t)os_add(&last, 1, memory_order_relaxed) + 1) << 32 | system;
+    return number;
+}
+
+/* ---- signals -------------------------------------------------------------- */
+
+stile_status stile__signal_open(struct stile_signal *signal)
+{
+#if defined(__linux__)
+    signal->fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    signal->fds[1] = signal->fds[0];
+    if (signal->fds[0] >= 0)
+        return STILE_OK;
+#else
+    if (pipe(signal->fds) == 0) {
+        int i;
+
+        for (i = 0; i < 2; i++) {
+            (void)fcntl(signal->fds[i], F_SETFD, FD_CLOEXEC);
+            (void)fcntl(signal->fds[i], F_SETFL, O_NONBLOCK);
+        }
+        return STILE_OK;
+    }
+#endif
+    return stile__fail(STILE_NO_MEMORY, "no descriptor to poll: %s", strerror(errno));
+}
+
+void stile__signal_close(struct stile_signal *signal)
+{
+    if (signal->fds[1] != signal->fds[0])
+        close(signal->fds[1]);
+    close(signal->fds[0]);
+}
+
+void stile__signal_raise(const struct stile_signal *signal)
+{
+    static const uint64_t one = 1;
+
+    /* Full is raised, too. */
+    while (write(signal->fds[1], &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+}
+
+void stile__signal_clear(const struct stile_signal *signal)
+{
+    char taken[64];
+
+    for (;;) {
+        ssize_t got = read(signal->fds[0], taken, sizeof taken);
+
+        /* One read empties an eventfd; a pipe is empty when it says so. */
+        if (got <= 0 && errno != EINTR)
+            return;
+    }
 }
 
 /* ---- forks ---------------------------------------------------------------- */

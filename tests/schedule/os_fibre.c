@@ -611,6 +611,36 @@ void stile__cancel_restore(int previous)
     world.current->cancel_off = previous;
 }
 
+uint64_t stile__thread_number(void)
+{
+    return world.current == NULL ? 1 : (uint64_t)world.current->id + 2;
+}
+
+/* ---- signals: nobody polls here --------------------------------------------- */
+
+stile_status stile__signal_open(struct stile_signal *signal)
+{
+    signal->fds[0] = signal->fds[1] = 0;
+    return STILE_OK;
+}
+
+void stile__signal_close(struct stile_signal *signal)
+{
+    (void)signal;
+}
+
+void stile__signal_raise(const struct stile_signal *signal)
+{
+    (void)signal;
+    point(false);
+}
+
+void stile__signal_clear(const struct stile_signal *signal)
+{
+    (void)signal;
+    point(false);
+}
+
 uint32_t stile__fork_generation(void)
 {
     return 0;
