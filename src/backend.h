@@ -14,6 +14,7 @@
 #include <stile/space.h>
 
 #include "base/calls.h"
+#include "base/names.h"
 #include "settings.h"
 
 struct stile_lock_ops;
@@ -40,6 +41,8 @@ struct stile {
     _Atomic bool closed;   /* once true, stays true */
     uint32_t fork_generation;
     struct stile_calls calls; /* callbacks of futures and watches */
+    /* What primitives that are composed of others keep by name. */
+    struct stile_names composed;
 };
 
 /* One reference more, for a handle. */

@@ -11,8 +11,8 @@
 
 /* ---- handles ------------------------------------------------------------------- */
 
-stile_status stile_lock_open(stile *space, const char *name, const stile_lock_options *options,
-                             stile_lock **out)
+stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,
+                              const stile_lock_options *options, stile_lock **out)
 {
     stile_lock_options complete;
     stile_status status;
@@ -40,7 +40,7 @@ stile_status stile_lock_open(stile *space, const char *name, const stile_lock_op
     status = stile__gate_init(&lock->gate);
     if (status != STILE_OK)
         goto fail;
-    status = lock->ops->init(lock, name);
+    status = lock->ops->init(lock, kind, name);
     if (status != STILE_OK)
         goto fail_gate;
     stile__space_ref(space);
@@ -52,6 +52,12 @@ fail_gate:
 fail:
     free(lock);
     return status;
+}
+
+stile_status stile_lock_open(stile *space, const char *name, const stile_lock_options *options,
+                             stile_lock **out)
+{
+    return stile__lock_open(space, STILE_LOCK, name, options, out);
 }
 
 void stile_lock_close(stile_lock *lock)

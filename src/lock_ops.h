@@ -36,7 +36,7 @@ struct stile_lock_ops {
      * with one. */
     bool try_first;
     /* A failed init leaves nothing for fini. */
-    stile_status (*init)(stile_lock *lock, const char *name);
+    stile_status (*init)(stile_lock *lock, stile_kind kind, const char *name);
     /* Settles those who wait through this handle with STILE_CLOSED, and lets
      * nobody queue through it any more. */
     void (*shut)(stile_lock *lock);
@@ -63,5 +63,9 @@ struct stile_lock {
      * closed, which the header says. */
     struct stile_gate gate;
 };
+
+/* What the reentrant lock asks of the lock: handles of its own kind. */
+stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,
+                              const stile_lock_options *options, stile_lock **out);
 
 #endif

@@ -6,6 +6,7 @@
 #include "backend.h"
 #include "base/error.h"
 #include "base/os.h"
+#include "rlock.h"
 
 static const struct stile_backend *backend_of(const char *scheme)
 {
@@ -20,6 +21,30 @@ static const struct stile_backend *backend_of(const char *scheme)
     }
     return NULL;
 }
+
+/* ---- what composed primitives keep by name: reentrant locks ----------------------- */
+
+static struct stile_named *make(void *space, stile_kind kind, const char *name)
+{
+    (void)space;
+    (void)kind;
+    (void)name;
+    return stile__rlock_make();
+}
+
+static bool busy(void *space, struct stile_named *named)
+{
+    (void)space;
+    return stile__rlock_busy(named);
+}
+
+static void destroy(void *space, struct stile_named *named)
+{
+    (void)space;
+    stile__rlock_destroy(named);
+}
+
+static const struct stile_names_ops composed_ops = {.make = make, .busy = busy, .destroy = destroy};
 
 stile_status stile_open(const char *url, const stile_options *options, stile **out)
 {
@@ -51,13 +76,20 @@ stile_status stile_open(const char *url, const stile_options *options, stile **o
     atomic_init(&space->refs, 1);
     atomic_init(&space->closed, false);
     status = stile__calls_init(&space->calls);
-    if (status != STILE_OK) {
-        backend->shut(space);
-        backend->fini(space);
-        return status;
-    }
+    if (status != STILE_OK)
+        goto fail;
+    status = stile__names_init(&space->composed, &composed_ops, space);
+    if (status != STILE_OK)
+        goto fail_calls;
     *out = space;
     return STILE_OK;
+
+fail_calls:
+    stile__calls_fini(&space->calls);
+fail:
+    backend->shut(space);
+    backend->fini(space);
+    return status;
 }
 
 void stile_close(stile *space)
@@ -101,8 +133,10 @@ void stile__space_unref(stile *space)
     if (os_sub(&space->refs, 1, memory_order_acq_rel) != 1)
         return;
     /* A child does not know in what state its copy is. */
-    if (!stile__space_forked(space))
+    if (!stile__space_forked(space)) {
+        stile__names_fini(&space->composed);
         stile__calls_fini(&space->calls);
+    }
     space->backend->fini(space);
 }
 

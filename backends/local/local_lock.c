@@ -485,11 +485,11 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
 
 /* ---- handles and objects ------------------------------------------------------------- */
 
-static stile_status local_lock_init(stile_lock *lock, const char *name)
+static stile_status local_lock_init(stile_lock *lock, stile_kind kind, const char *name)
 {
     struct local_space *space = (struct local_space *)lock->space;
     struct stile_named *named;
-    stile_status status = stile__names_get(&space->names, STILE_LOCK, name, &named);
+    stile_status status = stile__names_get(&space->names, kind, name, &named);
 
     if (status == STILE_OK)
         ((struct local_lock *)lock)->object = (struct local_lock_object *)(void *)named;

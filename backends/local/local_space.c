@@ -6,7 +6,7 @@
 
 static const char *const schemes[] = {"local", NULL};
 
-/* ---- names: locks are the only kind so far ------------------------------------- */
+/* ---- names: locks of both kinds are the same object ------------------------------------- */
 
 static struct stile_named *make(void *context, stile_kind kind, const char *name)
 {

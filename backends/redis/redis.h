@@ -237,7 +237,8 @@ struct redis_object {
     _Atomic int64_t busy_until_ns;
 };
 
-struct stile_named *stile__redis_object_make(struct redis_space *space, const char *name);
+struct stile_named *stile__redis_object_make(struct redis_space *space, stile_kind kind,
+                                             const char *name);
 void stile__redis_object_destroy(struct stile_named *named);
 /* Settles all waiters with STILE_CLOSED; nobody queues any more. */
 void stile__redis_object_close(struct stile_named *named);

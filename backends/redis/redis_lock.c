@@ -128,14 +128,14 @@ static stile_status redis_lock_release(stile_lock *lock, const stile_hold *hold)
 
 /* ---- handles and objects -------------------------------------------------------------------------------------- */
 
-static stile_status redis_lock_init(stile_lock *lock, const char *name)
+static stile_status redis_lock_init(stile_lock *lock, stile_kind kind, const char *name)
 {
     struct redis_space *space = (struct redis_space *)lock->space;
     struct stile_named *named;
     stile_status status = stile__redis_usable(lock->space);
 
     if (status == STILE_OK)
-        status = stile__names_get(&space->names, STILE_LOCK, name, &named);
+        status = stile__names_get(&space->names, kind, name, &named);
     if (status == STILE_OK)
         ((struct redis_lock *)lock)->object = (struct redis_object *)(void *)named;
     return status;
@@ -160,13 +160,15 @@ static void redis_lock_fini(stile_lock *lock)
         stile__names_unref(&object->space->names, &object->named);
 }
 
-struct stile_named *stile__redis_object_make(struct redis_space *space, const char *name)
+struct stile_named *stile__redis_object_make(struct redis_space *space, stile_kind kind,
+                                             const char *name)
 {
     struct redis_object *object = calloc(1, sizeof *object);
 
     if (object == NULL)
         return NULL;
-    object->key_bytes = stile__redis_keys(space->base.settings.prefix, "lock", name, object->keys);
+    object->key_bytes = stile__redis_keys(
+        space->base.settings.prefix, kind == STILE_LOCK ? "lock" : "rlock", name, object->keys);
     if (object->key_bytes == NULL) {
         free(object);
         return NULL;

@@ -15,8 +15,7 @@ const struct redis_limits stile__redis_small = {.bytes = 65536, .elements = 1024
 
 static struct stile_named *make(void *context, stile_kind kind, const char *name)
 {
-    (void)kind;
-    return stile__redis_object_make(context, name);
+    return stile__redis_object_make(context, kind, name);
 }
 
 /* Whoever holds is known to the server; here an object is only its waiters. */

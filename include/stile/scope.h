@@ -27,6 +27,7 @@
 #ifndef STILE_SCOPE_H
 #define STILE_SCOPE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <stile/api.h>
@@ -43,6 +44,7 @@ typedef struct stile_scope {
     stile_rlock *rlock;
     stile_status *status;
     stile_hold hold;
+    bool held;
     int turns; /* how often the block is still to run */
 } stile_scope;
 
@@ -53,15 +55,15 @@ STILE_API void stile_scope_end(stile_scope *scope);
 
 #if defined(__GNUC__)
 
-#define STILE_SCOPE_(scope, begin, hold)                                                           \
+#define STILE_SCOPE_(scope, begin, name)                                                           \
     for (stile_scope scope __attribute__((cleanup(stile_scope_end))) = (begin); scope.turns > 0;   \
          scope.turns = 0)                                                                          \
-        for (const stile_hold *hold = &scope.hold; scope.turns > 0; scope.turns = 0)
+        for (const stile_hold *name = &scope.hold; scope.turns > 0; scope.turns = 0)
 
-#define STILE_WITH_LOCK(lock, timeout_ms, hold, status)                                            \
-    STILE_SCOPE_(stile_scope_of_##hold, stile_scope_lock(lock, timeout_ms, status), hold)
-#define STILE_WITH_RLOCK(rlock, timeout_ms, hold, status)                                          \
-    STILE_SCOPE_(stile_scope_of_##hold, stile_scope_rlock(rlock, timeout_ms, status), hold)
+#define STILE_WITH_LOCK(lock, timeout_ms, name, status)                                            \
+    STILE_SCOPE_(stile_scope_of_##name, stile_scope_lock(lock, timeout_ms, status), name)
+#define STILE_WITH_RLOCK(rlock, timeout_ms, name, status)                                          \
+    STILE_SCOPE_(stile_scope_of_##name, stile_scope_rlock(rlock, timeout_ms, status), name)
 
 #endif
 

@@ -139,6 +139,23 @@ void stile__thread_join(struct stile_thread *thread);
 int stile__cancel_off(void);
 void stile__cancel_restore(int previous);
 
+/* What the calling thread keeps until it ends: a pointer that starts as NULL, for the
+ * reentrant lock alone.  Read on its fast path, hence no call. */
+#if defined(STILE_FIBRES)
+void **stile__fibre_kept(void);
+#define os_kept() stile__fibre_kept()
+#else
+#if defined(__GNUC__)
+extern _Thread_local void *stile__kept __attribute__((tls_model("initial-exec")));
+#else
+extern _Thread_local void *stile__kept;
+#endif
+#define os_kept() (&stile__kept)
+#endif
+/* Sets what the calling thread keeps, and who frees it when the thread ends: the same
+ * for all threads.  STILE_OK or STILE_NO_MEMORY. */
+stile_status stile__keep(void *kept, void (*free_kept)(void *kept));
+
 /* The calling thread's number: never 0, never used again in this process.  Its
  * lower 32 bits are the number that the system has for the thread. */
 uint64_t stile__thread_number(void);

@@ -415,6 +415,49 @@ void stile__cancel_restore(int previous)
     must(pthread_setcancelstate(previous, &ignored));
 }
 
+_Thread_local void *stile__kept;
+
+static struct {
+    pthread_once_t once;
+    pthread_key_t key;
+    bool made;
+    void (*_Atomic free_kept)(void *kept);
+} keeping = {.once = PTHREAD_ONCE_INIT};
+
+static void free_kept(void *of_key)
+{
+    void *kept = stile__kept;
+
+    (void)of_key;
+    stile__kept = NULL;
+    if (kept != NULL)
+        os_load(&keeping.free_kept, memory_order_relaxed)(kept);
+}
+
+static void make_key(void)
+{
+    keeping.made = pthread_key_create(&keeping.key, free_kept) == 0;
+}
+
+stile_status stile__keep(void *kept, void (*free_it)(void *kept))
+{
+    must(pthread_once(&keeping.once, make_key));
+    os_store(&keeping.free_kept, free_it, memory_order_relaxed);
+    if (!keeping.made || pthread_setspecific(keeping.key, &keeping) != 0)
+        return stile__fail(STILE_NO_MEMORY, "no memory for what a thread keeps");
+    stile__kept = kept;
+    return STILE_OK;
+}
+
+#if defined(__GNUC__)
+/* A library that is unloaded must not be called when a thread ends. */
+__attribute__((destructor)) static void drop_key(void)
+{
+    if (keeping.made)
+        (void)pthread_key_delete(keeping.key);
+}
+#endif
+
 uint64_t stile__thread_number(void)
 {
     static _Atomic uint32_t last;

@@ -62,6 +62,8 @@ struct stile_fibre {
     unsigned joins;             /* JOINS: how many of its own have not ended */
     unsigned ranks;             /* bit n: it has a mutex of rank n */
     int cancel_off;
+    void *kept;
+    void (*free_kept)(void *kept);
 };
 
 struct stile_parker {
@@ -295,6 +297,9 @@ static void end_fibre(struct stile_fibre *self)
 {
     unsigned i;
 
+    if (self->kept != NULL)
+        self->free_kept(self->kept);
+    self->kept = NULL;
     if (self->ranks != 0)
         fibre_fail("a fibre ended with a mutex");
     if (self->cancel_off != 0)
@@ -609,6 +614,19 @@ int stile__cancel_off(void)
 void stile__cancel_restore(int previous)
 {
     world.current->cancel_off = previous;
+}
+
+void **stile__fibre_kept(void)
+{
+    assert(world.current != NULL);
+    return &world.current->kept;
+}
+
+stile_status stile__keep(void *kept, void (*free_kept)(void *kept))
+{
+    world.current->kept = kept;
+    world.current->free_kept = free_kept;
+    return STILE_OK;
 }
 
 uint64_t stile__thread_number(void)
