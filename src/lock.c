@@ -7,6 +7,7 @@
 #include "backend.h"
 #include "base/deadline.h"
 #include "base/error.h"
+#include "base/lock_word.h"
 #include "lock_ops.h"
 
 /* ---- handles ------------------------------------------------------------------- */
@@ -151,6 +152,9 @@ stile_status stile_lock_acquire(stile_lock *lock, int64_t timeout_ms, stile_hold
         return stile__null_argument("lock");
     if (hold == NULL)
         return stile__null_argument("hold");
+    if (timeout_ms >= STILE_FOREVER && lock->plain &&
+        lock_word_take(lock->word, lock->object, hold))
+        return STILE_OK;
     if (timeout_ms < STILE_FOREVER)
         return stile__check_timeout(timeout_ms);
     return acquire(lock, timeout_ms, &lock->options, hold);
@@ -185,6 +189,9 @@ stile_status stile_lock_release(stile_lock *lock, const stile_hold *hold)
         return stile__null_argument("lock");
     if (hold == NULL)
         return stile__null_argument("hold");
+    if (hold->slot == 0 && lock->word != NULL && hold->object == lock->object &&
+        lock_word_give(lock->word, hold))
+        return STILE_OK;
     return explain_hold(lock->ops->release(lock, hold));
 }
 

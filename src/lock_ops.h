@@ -19,6 +19,7 @@
 #ifndef STILE_LOCK_OPS_H
 #define STILE_LOCK_OPS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,6 +59,11 @@ struct stile_lock_ops {
 struct stile_lock {
     const struct stile_lock_ops *ops;
     stile *space;
+    /* Of a lock in this process: its word (base/lock_word.h), and what its holds have
+     * as object.  NULL where the backend alone can acquire. */
+    _Atomic uint64_t *word;
+    const void *object;
+    bool plain; /* the handle's options ask for nothing beyond the word */
     stile_lock_options options; /* complete: nothing in it means "the default" */
     /* Calls that may sleep.  The others must not begin when the handle is being
      * closed, which the header says. */

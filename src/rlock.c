@@ -23,7 +23,7 @@
 #include "arguments.h"
 #include "backend.h"
 #include "base/error.h"
-#include "base/list.h"
+#include "base/lock_word.h"
 #include "lock_ops.h"
 
 /* How deep one owner holds one name. */
@@ -37,7 +37,11 @@ struct count {
     /* What the state's was when it was acquired; another now: look whether the hold
      * still counts. */
     uint32_t revocations;
-    stile_hold outer;
+    /* The outermost hold. */
+    const void *object;
+    uint64_t fence;
+    uint32_t slot, generation;
+    uint64_t id[2];
 };
 
 /* What a thread keeps: most recently acquired first. */
@@ -50,7 +54,7 @@ struct rlock_state {
     struct stile_named named; /* first: what the table of names knows */
     uint64_t serial;
     struct stile_mutex mutex;
-    struct counts counts; /* of owners that are numbers, under the mutex */
+    struct count *numbered; /* counts of owners that are numbers, under the mutex */
     /* Somebody holds it, without a lease, by a count that needs the serial: it has to
      * stay though nobody has a handle.  Written by who holds the lock. */
     _Atomic bool held;
@@ -103,17 +107,11 @@ static void free_list(struct count *count)
     }
 }
 
-static void free_counts(struct counts *counts)
-{
-    free_list(counts->held);
-    free_list(counts->idle);
-}
-
 void stile__rlock_destroy(struct stile_named *named)
 {
     struct rlock_state *state = (struct rlock_state *)(void *)named;
 
-    free_counts(&state->counts);
+    free_list(state->numbered);
     stile__mutex_fini(&state->mutex);
     free(state);
 }
@@ -122,8 +120,11 @@ void stile__rlock_destroy(struct stile_named *named)
 
 static void free_kept(void *kept)
 {
-    free_counts(kept);
-    free(kept);
+    struct counts *counts = kept;
+
+    free_list(counts->held);
+    free_list(counts->idle);
+    free(counts);
 }
 
 /* What the thread keeps, made if it is not there yet; NULL when memory is out. */
@@ -141,192 +142,202 @@ static struct counts *counts_of_thread(void)
     return counts;
 }
 
-static struct count *find(const struct counts *counts, uint64_t serial, uint64_t owner)
-{
-    struct count *count = counts->held;
-
-    while (count != NULL && (count->serial != serial || count->owner != owner))
-        count = count->next;
-    return count;
-}
-
 /* The owner's count of this name, or NULL.  owner 0 is the calling thread. */
-static struct count *find_count(struct rlock_state *state, uint64_t owner)
+static inline struct count *find_count(struct rlock_state *state, uint64_t owner)
 {
-    struct counts *counts = *os_kept();
+    const struct counts *counts = *os_kept();
     struct count *count;
 
-    if (owner == 0)
-        return counts == NULL ? NULL : find(counts, state->serial, 0);
+    if (owner == 0) {
+        count = counts == NULL ? NULL : counts->held;
+        while (count != NULL && count->serial != state->serial)
+            count = count->next;
+        return count;
+    }
     stile__mutex_lock(&state->mutex);
-    count = find(&state->counts, state->serial, owner);
+    count = state->numbered;
+    while (count != NULL && count->owner != owner)
+        count = count->next;
     stile__mutex_unlock(&state->mutex);
     return count;
 }
 
-/* The counts among which the owner's is; for a number, the caller has the mutex. */
-static struct counts *counts_of(struct rlock_state *state, uint64_t owner)
+/* Sees to it that noting a hold cannot fail, before there is one: *fresh is a count for
+ * a number; a thread has one among its idle ones, which nobody else takes. */
+OS_SLOW_PATH static stile_status provide_count(uint64_t owner, struct count **fresh)
 {
-    return owner == 0 ? counts_of_thread() : &state->counts;
-}
+    struct counts *counts = owner == 0 ? counts_of_thread() : NULL;
 
-static void lock_counts(struct rlock_state *state, uint64_t owner)
-{
-    if (owner != 0)
-        stile__mutex_lock(&state->mutex);
-}
-
-static void unlock_counts(struct rlock_state *state, uint64_t owner)
-{
-    if (owner != 0)
-        stile__mutex_unlock(&state->mutex);
-}
-
-/* A count to note the hold in, taken before there is one: noting cannot fail. */
-static struct count *take_idle(struct rlock_state *state, uint64_t owner)
-{
-    struct count *count = NULL;
-    struct counts *counts;
-
-    lock_counts(state, owner);
-    counts = counts_of(state, owner);
-    if (counts != NULL && counts->idle != NULL) {
-        count = counts->idle;
-        counts->idle = count->next;
-    } else if (counts != NULL) {
-        count = calloc(1, sizeof *count);
+    *fresh = NULL;
+    if (counts != NULL && counts->idle != NULL)
+        return STILE_OK;
+    *fresh = owner != 0 || counts != NULL ? calloc(1, sizeof **fresh) : NULL;
+    if (*fresh == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory to count how deep a lock is held");
+    if (owner == 0) {
+        counts->idle = *fresh;
+        *fresh = NULL;
     }
-    unlock_counts(state, owner);
-    if (count == NULL)
-        stile__fail(STILE_NO_MEMORY, "no memory to count how deep a lock is held");
-    return count;
+    return STILE_OK;
 }
 
-static void put_idle(struct rlock_state *state, uint64_t owner, struct count *count)
+static inline void push(struct count **list, struct count *count)
 {
-    struct counts *counts;
-
-    lock_counts(state, owner);
-    counts = counts_of(state, owner);
-    count->next = counts->idle;
-    counts->idle = count;
-    unlock_counts(state, owner);
+    count->next = *list;
+    *list = count;
 }
 
-static void begin(struct rlock_state *state, uint64_t owner, struct count *count,
-                  const stile_hold *outer)
+static inline void begin(struct rlock_state *state, uint64_t owner, struct count *count,
+                         const stile_hold *outer)
 {
-    struct counts *counts;
-
     count->serial = state->serial;
     count->owner = owner;
     count->depth = 1;
     count->top = 0;
     count->last = 0;
     count->revocations = os_load(&state->revocations, memory_order_relaxed);
-    count->outer = *outer;
+    count->object = outer->object;
+    count->fence = outer->fence;
+    count->slot = outer->slot;
+    count->generation = outer->generation;
+    count->id[0] = outer->id[0];
+    count->id[1] = outer->id[1];
     if (outer->slot == 0)
         os_store(&state->held, true, memory_order_relaxed);
     else
         os_add(&state->leased, 1, memory_order_relaxed);
-    lock_counts(state, owner);
-    counts = counts_of(state, owner);
-    count->next = counts->held;
-    counts->held = count;
-    unlock_counts(state, owner);
 }
 
-static void end(struct rlock_state *state, struct count *count)
+/* The same for the calling thread, with its first idle count, after which comes next:
+ * both were read before the lock was taken, since nothing is read early across that. */
+static inline void begin_by_thread(struct rlock_state *state, struct counts *counts,
+                                   struct count *count, struct count *next, const stile_hold *outer)
 {
-    uint64_t owner = count->owner;
-    struct count **at;
+    counts->idle = next;
+    begin(state, 0, count, outer);
+    push(&counts->held, count);
+}
 
-    lock_counts(state, owner);
-    at = &counts_of(state, owner)->held;
+static void unlink_count(struct count **at, struct count *count)
+{
     while (*at != count)
         at = &(*at)->next;
     *at = count->next;
-    unlock_counts(state, owner);
-    put_idle(state, owner, count);
+}
+
+/* The owner has released the outermost level. */
+static inline void end(struct rlock_state *state, struct count *count)
+{
+    struct counts *counts = *os_kept();
+
+    if (count->slot != 0)
+        os_sub(&state->leased, 1, memory_order_relaxed);
+    else if (count->revocations == os_load(&state->revocations, memory_order_relaxed))
+        os_store(&state->held, false, memory_order_relaxed);
+    if (count->owner == 0) {
+        unlink_count(&counts->held, count);
+        push(&counts->idle, count);
+        return;
+    }
+    stile__mutex_lock(&state->mutex);
+    unlink_count(&state->numbered, count);
+    stile__mutex_unlock(&state->mutex);
+    free(count);
 }
 
 /* ---- levels -------------------------------------------------------------------------- */
 
-static bool is_outer(const struct count *count, const stile_hold *hold)
+static inline bool is_outer(const struct count *count, const stile_hold *hold)
 {
-    return hold->id[0] == count->outer.id[0] && hold->id[1] == count->outer.id[1];
+    return hold->id[0] == count->id[0] && hold->id[1] == count->id[1];
+}
+
+static inline bool is_deepest(const struct count *count, const stile_hold *hold)
+{
+    return count->top == 0 ? is_outer(count, hold)
+                           : hold->id[0] == count->top && !is_outer(count, hold);
 }
 
 /* Whether hold is a level of count. */
-static bool matches(const struct count *count, const stile_hold *hold)
+static inline bool matches(const struct count *count, const stile_hold *hold)
 {
-    return count->outer.fence == hold->fence && count->outer.slot == hold->slot &&
-           count->outer.generation == hold->generation && count->outer.object == hold->object;
-}
-
-static struct count *find_hold(const struct counts *counts, uint64_t serial, const stile_hold *hold)
-{
-    struct count *count = counts->held;
-
-    while (count != NULL && (count->serial != serial || !matches(count, hold)))
-        count = count->next;
-    return count;
+    return count->fence == hold->fence && count->object == hold->object &&
+           count->slot == hold->slot && count->generation == hold->generation;
 }
 
 /* The count that hold is a level of, if its owner is the calling thread or a number. */
-static struct count *count_of_hold(struct rlock_state *state, const stile_hold *hold)
+static inline struct count *count_of_hold(struct rlock_state *state, const stile_hold *hold)
 {
-    const struct counts *kept = *os_kept();
-    struct count *count = kept == NULL ? NULL : find_hold(kept, state->serial, hold);
+    const struct counts *counts = *os_kept();
+    struct count *count = counts == NULL ? NULL : counts->held;
 
+    while (count != NULL && (count->serial != state->serial || !matches(count, hold)))
+        count = count->next;
     if (count != NULL)
         return count;
     stile__mutex_lock(&state->mutex);
-    count = find_hold(&state->counts, state->serial, hold);
+    count = state->numbered;
+    while (count != NULL && !matches(count, hold))
+        count = count->next;
     stile__mutex_unlock(&state->mutex);
     return count;
 }
 
-/* Whether no level is over that the owner has not released itself. */
-static stile_status still_held(stile_rlock *rlock, const struct count *count)
+static inline void fill(const struct count *count, uint64_t id, uint64_t above, stile_hold *hold)
 {
+    hold->fence = count->fence;
+    hold->object = count->object;
+    hold->id[0] = id;
+    hold->id[1] = above;
+    hold->slot = count->slot;
+    hold->generation = count->generation;
+}
+
+static void fill_outer(const struct count *count, stile_hold *outer)
+{
+    fill(count, count->id[0], count->id[1], outer);
+}
+
+/* Whether no level is over that the owner has not released itself. */
+OS_SLOW_PATH static stile_status ask_whether_held(stile_rlock *rlock, const struct count *count)
+{
+    stile_hold outer;
     int64_t valid_ms;
     stile_status status;
 
-    if (count->outer.slot == 0 &&
-        count->revocations == os_load(&rlock->state->revocations, memory_order_relaxed))
-        return STILE_OK;
-    status = rlock->lock->ops->check(rlock->lock, &count->outer, &valid_ms);
+    fill_outer(count, &outer);
+    status = rlock->lock->ops->check(rlock->lock, &outer, &valid_ms);
     return status == STILE_NOT_HELD ? STILE_LOST : status;
 }
 
-static stile_status go_deeper(stile_rlock *rlock, struct count *count, stile_hold *hold)
+static inline stile_status still_held(stile_rlock *rlock, const struct count *count)
+{
+    if (count->slot == 0 &&
+        count->revocations == os_load(&rlock->state->revocations, memory_order_relaxed))
+        return STILE_OK;
+    return ask_whether_held(rlock, count);
+}
+
+OS_SLOW_PATH static stile_status refuse_deeper(stile_status status)
+{
+    if (status == STILE_LOST)
+        return stile__fail(status, "the caller holds it already, and the lease had ended");
+    if (status == STILE_OK)
+        return stile__fail(STILE_OVERFLOW, "the lock is held %d deep already",
+                           STILE_RLOCK_DEPTH_MAX);
+    return status;
+}
+
+static inline stile_status go_deeper(stile_rlock *rlock, struct count *count, stile_hold *hold)
 {
     stile_status status = still_held(rlock, count);
 
-    if (status == STILE_LOST)
-        return stile__fail(status, "the caller holds it already, and the lease had ended");
-    if (status != STILE_OK)
-        return status;
-    if (count->depth == STILE_RLOCK_DEPTH_MAX)
-        return stile__fail(STILE_OVERFLOW, "the lock is held %d deep already",
-                           STILE_RLOCK_DEPTH_MAX);
+    if (status != STILE_OK || count->depth == STILE_RLOCK_DEPTH_MAX)
+        return refuse_deeper(status);
     count->depth++;
-    *hold = count->outer;
-    hold->id[0] = ++count->last;
-    hold->id[1] = count->top;
+    fill(count, ++count->last, count->top, hold);
     count->top = count->last;
     return STILE_OK;
-}
-
-/* Where the release leaves no time to look who holds it then. */
-static void forget(struct rlock_state *state, struct count *count)
-{
-    if (count->outer.slot != 0)
-        os_sub(&state->leased, 1, memory_order_relaxed);
-    else if (count->revocations == os_load(&state->revocations, memory_order_relaxed))
-        os_store(&state->held, false, memory_order_relaxed);
-    end(state, count);
 }
 
 /* ---- handles ------------------------------------------------------------------------ */
@@ -380,33 +391,72 @@ void stile_rlock_close(stile_rlock *rlock)
 
 /* ---- acquire and release --------------------------------------------------------------- */
 
-/* options NULL: the handle's. */
+/* The caller does not hold it.  options NULL: the handle's. */
+OS_SLOW_PATH static stile_status acquire_outer(stile_rlock *rlock, int64_t timeout_ms,
+                                               const stile_rlock_options *options, uint64_t owner,
+                                               stile_hold *hold)
+{
+    struct rlock_state *state = rlock->state;
+    struct count *fresh;
+    stile_status status = provide_count(owner, &fresh);
+
+    if (status != STILE_OK)
+        return status;
+    status = stile_lock_acquire_with(rlock->lock, timeout_ms,
+                                     options == NULL ? NULL : &options->lock, hold);
+    if (status != STILE_OK) {
+        free(fresh);
+    } else if (owner == 0) {
+        struct counts *counts = *os_kept();
+
+        begin_by_thread(state, counts, counts->idle, counts->idle->next, hold);
+    } else {
+        begin(state, owner, fresh, hold);
+        stile__mutex_lock(&state->mutex);
+        push(&state->numbered, fresh);
+        stile__mutex_unlock(&state->mutex);
+    }
+    return status;
+}
+
 static stile_status acquire(stile_rlock *rlock, int64_t timeout_ms,
                             const stile_rlock_options *options, stile_hold *hold)
 {
     uint64_t owner = options == NULL ? rlock->owner : options->owner;
     struct count *count = find_count(rlock->state, owner);
-    stile_status status;
+    stile_status status = timeout_ms < STILE_FOREVER ? stile__check_timeout(timeout_ms) : STILE_OK;
 
-    if (count != NULL) {
-        status = timeout_ms < STILE_FOREVER ? stile__check_timeout(timeout_ms) : STILE_OK;
-        return status == STILE_OK ? go_deeper(rlock, count, hold) : status;
-    }
-    count = take_idle(rlock->state, owner);
-    if (count == NULL)
-        return STILE_NO_MEMORY;
-    status = stile_lock_acquire_with(rlock->lock, timeout_ms,
-                                     options == NULL ? NULL : &options->lock, hold);
-    if (status == STILE_OK)
-        begin(rlock->state, owner, count, hold);
-    else
-        put_idle(rlock->state, owner, count);
-    return status;
+    if (status != STILE_OK)
+        return status;
+    if (count != NULL)
+        return go_deeper(rlock, count, hold);
+    return acquire_outer(rlock, timeout_ms, options, owner, hold);
 }
 
 stile_status stile_rlock_acquire(stile_rlock *rlock, int64_t timeout_ms, stile_hold *hold)
 {
-    return stile_rlock_acquire_with(rlock, timeout_ms, NULL, hold);
+    struct counts *counts = *os_kept();
+
+    if (rlock == NULL)
+        return stile__null_argument("rlock");
+    if (hold == NULL)
+        return stile__null_argument("hold");
+    /* The short ways: a thread that holds nothing else, or this last of all. */
+    if (counts != NULL && rlock->owner == 0 && timeout_ms >= STILE_FOREVER) {
+        if (counts->held != NULL) {
+            if (counts->held->serial == rlock->state->serial)
+                return go_deeper(rlock, counts->held, hold);
+        } else if (rlock->lock->plain && counts->idle != NULL) {
+            struct rlock_state *state = rlock->state;
+            struct count *count = counts->idle, *next = count->next;
+
+            if (lock_word_take(rlock->lock->word, rlock->lock->object, hold)) {
+                begin_by_thread(state, counts, count, next, hold);
+                return STILE_OK;
+            }
+        }
+    }
+    return acquire(rlock, timeout_ms, NULL, hold);
 }
 
 stile_status stile_rlock_acquire_with(stile_rlock *rlock, int64_t timeout_ms,
@@ -429,15 +479,14 @@ stile_status stile_rlock_release(stile_rlock *rlock, const stile_hold *hold)
     if (hold == NULL)
         return stile__null_argument("hold");
     count = count_of_hold(rlock->state, hold);
-    if (count == NULL || (count->top != 0 ? hold->id[0] != count->top || is_outer(count, hold)
-                                          : !is_outer(count, hold)))
+    if (count == NULL || !is_deepest(count, hold))
         return stile__fail(STILE_NOT_HELD,
                            "the hold is not the deepest level of an owner, or not the caller's");
     if (count->top == 0) {
-        stile_hold outer = count->outer;
-
-        forget(rlock->state, count);
-        return stile_lock_release(rlock->lock, &outer);
+        end(rlock->state, count);
+        if (hold->slot == 0 && lock_word_give(rlock->lock->word, hold))
+            return STILE_OK;
+        return explain_hold(rlock->lock->ops->release(rlock->lock, hold));
     }
     status = still_held(rlock, count);
     count->top = hold->id[1];
@@ -464,7 +513,10 @@ static stile_status find_outer(stile_rlock *rlock, const stile_hold *hold, stile
         return stile__null_argument("hold");
     count = count_of_hold(rlock->state, hold);
     /* Another thread's: the lock knows the outermost hold. */
-    *outer = count == NULL ? *hold : count->outer;
+    if (count == NULL)
+        *outer = *hold;
+    else
+        fill_outer(count, outer);
     return count != NULL && is_past(count, hold) ? explain_hold(STILE_NOT_HELD) : STILE_OK;
 }
 

@@ -25,12 +25,12 @@
 
 #include "base/deadline.h"
 #include "base/error.h"
+#include "base/lock_word.h"
 
-#define HELD UINT64_C(1)
-#define QUEUED UINT64_C(2)
-#define FLAGS (HELD | QUEUED)
-#define FENCE_SHIFT 2
-#define NEXT_FENCE (UINT64_C(1) << FENCE_SHIFT)
+#define HELD LOCK_HELD
+#define QUEUED LOCK_QUEUED
+#define FENCE_SHIFT LOCK_FENCE_SHIFT
+#define NEXT_FENCE LOCK_NEXT_FENCE
 
 /* How long a waiter that was woken may be passed over. */
 #define HANDOFF_NS INT64_C(500000)
@@ -249,18 +249,6 @@ static void spin(struct local_lock_object *object)
     os_store(&object->spins, usual, memory_order_relaxed);
 }
 
-static bool take_fast(struct local_lock_object *object, stile_hold *hold)
-{
-    uint64_t word = os_load(&object->word, memory_order_relaxed);
-
-    if ((word & FLAGS) ||
-        !os_cas(&object->word, &word, (word + NEXT_FENCE) | HELD, memory_order_acquire))
-        return false;
-    hold->slot = 0;
-    fill(object, (word >> FENCE_SHIFT) + 1, hold);
-    return true;
-}
-
 /* When a waiter looks again by itself. */
 static void set_recheck(const struct local_lock_object *object, struct stile_waiter *waiter)
 {
@@ -331,7 +319,7 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
 
     if (waiter != NULL && !ends(options) && !woken && stile__cpus() > 1) {
         spin(object);
-        if (take_fast(object, hold))
+        if (lock_word_take(&object->word, object, hold))
             return STILE_OK;
     }
     if (waiter != NULL)
@@ -357,7 +345,7 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
 {
     /* Who was woken owes the queue's mutex a visit. */
     if (!ends(options) && (waiter == NULL || waiter->woken_ns == 0) &&
-        take_fast(object_of(lock), hold))
+        lock_word_take(&object_of(lock)->word, object_of(lock), hold))
         return STILE_OK;
     return acquire_slowly(lock, options, waiter, hold);
 }
@@ -395,12 +383,6 @@ static stile_status local_lock_withdraw(stile_lock *lock, struct stile_waiter *w
 
 /* ---- what an owner does -------------------------------------------------------------- */
 
-/* The word while that fence holds, QUEUED aside. */
-static uint64_t held_word(const stile_hold *hold)
-{
-    return hold->fence << FENCE_SHIFT | HELD;
-}
-
 OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object,
                                                 const stile_hold *hold)
 {
@@ -427,12 +409,10 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
 static stile_status local_lock_release(stile_lock *lock, const stile_hold *hold)
 {
     struct local_lock_object *object = object_of(lock);
-    uint64_t word = held_word(hold);
 
     if (hold->object != object)
         return STILE_NOT_HELD;
-    /* Release: the next owner sees what this one did. */
-    if (hold->slot == 0 && os_cas(&object->word, &word, word & ~HELD, memory_order_release))
+    if (hold->slot == 0 && lock_word_give(&object->word, hold))
         return STILE_OK;
     return release_slowly(object, hold);
 }
@@ -449,7 +429,7 @@ static stile_status local_lock_check(stile_lock *lock, const stile_hold *hold, i
         uint64_t word = os_load(&object->word, memory_order_relaxed);
 
         *valid_ms = STILE_FOREVER;
-        return (word & ~QUEUED) == held_word(hold) ? STILE_OK : STILE_NOT_HELD;
+        return (word & ~QUEUED) == lock_word_held(hold->fence) ? STILE_OK : STILE_NOT_HELD;
     }
     status = stile__lease_state(&object->space->leases, hold, &valid_ns);
     if (status == STILE_OK)
@@ -485,6 +465,15 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
 
 /* ---- handles and objects ------------------------------------------------------------- */
 
+/* The core takes and releases by the word where that is all there is to do. */
+static void share(stile_lock *lock, struct local_lock_object *object)
+{
+    ((struct local_lock *)lock)->object = object;
+    lock->object = object;
+    lock->word = &object->word;
+    lock->plain = !ends(&lock->options);
+}
+
 static stile_status local_lock_init(stile_lock *lock, stile_kind kind, const char *name)
 {
     struct local_space *space = (struct local_space *)lock->space;
@@ -492,7 +481,7 @@ static stile_status local_lock_init(stile_lock *lock, stile_kind kind, const cha
     stile_status status = stile__names_get(&space->names, kind, name, &named);
 
     if (status == STILE_OK)
-        ((struct local_lock *)lock)->object = (struct local_lock_object *)(void *)named;
+        share(lock, (struct local_lock_object *)(void *)named);
     return status;
 }
 
