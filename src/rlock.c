@@ -491,6 +491,9 @@ stile_status stile_rlock_release(stile_rlock *rlock, const stile_hold *hold)
     status = still_held(rlock, count);
     count->top = hold->id[1];
     count->depth--;
+#if STILE_BUG == 8
+    return rlock->lock->ops->release(rlock->lock, hold);
+#endif
     return explain_hold(status);
 }
 

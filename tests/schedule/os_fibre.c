@@ -622,10 +622,10 @@ void **stile__fibre_kept(void)
     return &world.current->kept;
 }
 
-stile_status stile__keep(void *kept, void (*free_kept)(void *kept))
+stile_status stile__keep(void *what, void (*free_it)(void *of_thread))
 {
-    world.current->kept = kept;
-    world.current->free_kept = free_kept;
+    world.current->kept = what;
+    world.current->free_kept = free_it;
     return STILE_OK;
 }
 
