@@ -7,6 +7,7 @@
 #include "base/deadline.h"
 #include "base/error.h"
 #include "lock_ops.h"
+#include "lock_word.h"
 
 /* ---- arguments --------------------------------------------------------------- */
 
@@ -181,8 +182,8 @@ OS_SLOW_PATH static stile_status wait_for_lock(stile_lock *lock, const stile_loc
     return status;
 }
 
-static stile_status acquire(stile_lock *lock, int64_t timeout_ms, const stile_lock_options *options,
-                            stile_hold *hold)
+OS_SLOW_PATH static stile_status acquire(stile_lock *lock, int64_t timeout_ms,
+                                         const stile_lock_options *options, stile_hold *hold)
 {
     if (timeout_ms == 0 || lock->ops->try_first) {
         stile_status status = lock->ops->acquire(lock, options, NULL, hold);
@@ -195,6 +196,20 @@ static stile_status acquire(stile_lock *lock, int64_t timeout_ms, const stile_lo
     return wait_for_lock(lock, options, timeout_ms, hold);
 }
 
+/* Takes a lock that is free, if that is one step on a word. */
+static OS_FAST_PATH bool take_word(const stile_lock *lock, stile_hold *hold)
+{
+    uint64_t fence;
+
+    if (lock->word == NULL)
+        return false;
+    fence = lock_word_take(lock->word);
+    if (fence == 0)
+        return false;
+    *hold = (stile_hold){.fence = fence, .object = lock->object};
+    return true;
+}
+
 stile_status stile_lock_acquire(stile_lock *lock, int64_t timeout_ms, stile_hold *hold)
 {
     if (lock == NULL)
@@ -203,7 +218,9 @@ stile_status stile_lock_acquire(stile_lock *lock, int64_t timeout_ms, stile_hold
         return null_argument("hold");
     if (timeout_ms < STILE_FOREVER)
         return check_timeout(timeout_ms);
-    return acquire(lock, timeout_ms, &lock->options, hold);
+    if (!take_word(lock, hold))
+        return acquire(lock, timeout_ms, &lock->options, hold);
+    return STILE_OK;
 }
 
 stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,
@@ -239,13 +256,27 @@ static stile_status explain(stile_status status)
     return status;
 }
 
+OS_SLOW_PATH static stile_status release(stile_lock *lock, const stile_hold *hold)
+{
+    return explain(lock->ops->release(lock, hold));
+}
+
+/* Frees the lock, if that is one step on a word. */
+static OS_FAST_PATH bool free_word(const stile_lock *lock, const stile_hold *hold)
+{
+    return lock->word != NULL && hold->object == lock->object && hold->slot == 0 &&
+           lock_word_free(lock->word, hold->fence);
+}
+
 stile_status stile_lock_release(stile_lock *lock, const stile_hold *hold)
 {
     if (lock == NULL)
         return null_argument("lock");
     if (hold == NULL)
         return null_argument("hold");
-    return explain(lock->ops->release(lock, hold));
+    if (free_word(lock, hold))
+        return STILE_OK;
+    return release(lock, hold);
 }
 
 stile_status stile_lock_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)

@@ -58,6 +58,11 @@ struct stile_lock_ops {
 struct stile_lock {
     const struct stile_lock_ops *ops;
     stile *space;
+    /* Set by init, if the core may take and free this word by itself (lock_word.h) for
+     * holds of object without a slot, made with the handle's own options: it saves the
+     * calls.  Else NULL. */
+    _Atomic uint64_t *word;
+    const void *object;
     stile_lock_options options; /* complete: nothing in it means "the default" */
     /* Calls that may sleep.  The others must not begin when the handle is being
      * closed, which the header says. */

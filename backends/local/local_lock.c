@@ -1,11 +1,8 @@
 /*
- * The lock of local: one word, and a queue for when it is not free.
+ * The lock of local: one word (lock_word.h), and a queue for when it is not free.
  *
- * word: bit 0 HELD, bit 1 QUEUED, bits 2..63 the fence of the last acquire.
- * Acquire is a compare-and-swap from "not held, not queued" to the next fence
- * and HELD; release one from the own fence and HELD to not held.  Release,
- * expiry and close compare the same fence, so one of them wins.  QUEUED sends
- * both the slow way, under the queue's mutex.
+ * Release, expiry and close compare the same fence in the word, so one of them
+ * wins.  QUEUED sends acquire and release the slow way, under the queue's mutex.
  *
  * Whenever the mutex is free:
  *   - QUEUED is set if somebody is in the queue or the object is closed, and
@@ -25,12 +22,12 @@
 
 #include "base/deadline.h"
 #include "base/error.h"
+#include "lock_word.h"
 
-#define HELD UINT64_C(1)
-#define QUEUED UINT64_C(2)
-#define FLAGS (HELD | QUEUED)
-#define FENCE_SHIFT 2
-#define NEXT_FENCE (UINT64_C(1) << FENCE_SHIFT)
+#define HELD STILE_WORD_HELD
+#define QUEUED STILE_WORD_QUEUED
+#define FENCE_SHIFT STILE_WORD_FENCE_SHIFT
+#define NEXT_FENCE STILE_WORD_NEXT_FENCE
 
 /* How long a waiter that was woken may be passed over. */
 #define HANDOFF_NS INT64_C(500000)
@@ -179,7 +176,7 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, struct sti
     /* Only this fence's owners can move the word now, by a release that races
      * with this one. */
     do {
-        if ((word & ~QUEUED) != (fence << FENCE_SHIFT | HELD))
+        if ((word & ~QUEUED) != lock_word_held(fence))
             return false;
         next = first == NULL ? word & ~HELD : word + NEXT_FENCE;
         /* acq_rel: what the old owner did is seen by the new one, which may not
@@ -251,13 +248,12 @@ static void spin(struct local_lock_object *object)
 
 static bool take_fast(struct local_lock_object *object, stile_hold *hold)
 {
-    uint64_t word = os_load(&object->word, memory_order_relaxed);
+    uint64_t fence = lock_word_take(&object->word);
 
-    if ((word & FLAGS) ||
-        !os_cas(&object->word, &word, (word + NEXT_FENCE) | HELD, memory_order_acquire))
+    if (fence == 0)
         return false;
     hold->slot = 0;
-    fill(object, (word >> FENCE_SHIFT) + 1, hold);
+    fill(object, fence, hold);
     return true;
 }
 
@@ -395,12 +391,6 @@ static stile_status local_lock_withdraw(stile_lock *lock, struct stile_waiter *w
 
 /* ---- what an owner does -------------------------------------------------------------- */
 
-/* The word while that fence holds, QUEUED aside. */
-static uint64_t held_word(const stile_hold *hold)
-{
-    return hold->fence << FENCE_SHIFT | HELD;
-}
-
 OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object,
                                                 const stile_hold *hold)
 {
@@ -427,12 +417,10 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
 static stile_status local_lock_release(stile_lock *lock, const stile_hold *hold)
 {
     struct local_lock_object *object = object_of(lock);
-    uint64_t word = held_word(hold);
 
     if (hold->object != object)
         return STILE_NOT_HELD;
-    /* Release: the next owner sees what this one did. */
-    if (hold->slot == 0 && os_cas(&object->word, &word, word & ~HELD, memory_order_release))
+    if (hold->slot == 0 && lock_word_free(&object->word, hold->fence))
         return STILE_OK;
     return release_slowly(object, hold);
 }
@@ -449,7 +437,7 @@ static stile_status local_lock_check(stile_lock *lock, const stile_hold *hold, i
         uint64_t word = os_load(&object->word, memory_order_relaxed);
 
         *valid_ms = STILE_FOREVER;
-        return (word & ~QUEUED) == held_word(hold) ? STILE_OK : STILE_NOT_HELD;
+        return (word & ~QUEUED) == lock_word_held(hold->fence) ? STILE_OK : STILE_NOT_HELD;
     }
     status = stile__lease_state(&object->space->leases, hold, &valid_ns);
     if (status == STILE_OK)
@@ -490,10 +478,17 @@ static stile_status local_lock_init(stile_lock *lock, const char *name)
     struct local_space *space = (struct local_space *)lock->space;
     struct stile_named *named;
     stile_status status = stile__names_get(&space->names, STILE_LOCK, name, &named);
+    struct local_lock_object *object;
 
-    if (status == STILE_OK)
-        ((struct local_lock *)lock)->object = (struct local_lock_object *)(void *)named;
-    return status;
+    if (status != STILE_OK)
+        return status;
+    object = (struct local_lock_object *)(void *)named;
+    ((struct local_lock *)lock)->object = object;
+    if (!ends(&lock->options)) {
+        lock->word = &object->word;
+        lock->object = object;
+    }
+    return STILE_OK;
 }
 
 /* Under the mutex: settles those who wait through this handle, or all for NULL. */
