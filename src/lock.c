@@ -7,7 +7,6 @@
 #include "backend.h"
 #include "base/deadline.h"
 #include "base/error.h"
-#include "base/lock_word.h"
 #include "lock_ops.h"
 
 /* ---- handles ------------------------------------------------------------------- */
@@ -132,8 +131,8 @@ OS_SLOW_PATH static stile_status wait_for_lock(stile_lock *lock, const stile_loc
     return status;
 }
 
-static stile_status acquire(stile_lock *lock, int64_t timeout_ms, const stile_lock_options *options,
-                            stile_hold *hold)
+OS_SLOW_PATH static stile_status acquire(stile_lock *lock, int64_t timeout_ms,
+                                         const stile_lock_options *options, stile_hold *hold)
 {
     if (timeout_ms == 0 || lock->ops->try_first) {
         stile_status status = lock->ops->acquire(lock, options, NULL, hold);
@@ -152,12 +151,11 @@ stile_status stile_lock_acquire(stile_lock *lock, int64_t timeout_ms, stile_hold
         return stile__null_argument("lock");
     if (hold == NULL)
         return stile__null_argument("hold");
-    if (timeout_ms >= STILE_FOREVER && lock->plain &&
-        lock_word_take(lock->word, lock->object, hold))
-        return STILE_OK;
     if (timeout_ms < STILE_FOREVER)
         return stile__check_timeout(timeout_ms);
-    return acquire(lock, timeout_ms, &lock->options, hold);
+    if (!lock_take_word(lock, hold))
+        return acquire(lock, timeout_ms, &lock->options, hold);
+    return STILE_OK;
 }
 
 stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,
@@ -183,16 +181,20 @@ stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,
 
 /* ---- what an owner does ------------------------------------------------------------ */
 
+OS_SLOW_PATH static stile_status release(stile_lock *lock, const stile_hold *hold)
+{
+    return explain_hold(lock->ops->release(lock, hold));
+}
+
 stile_status stile_lock_release(stile_lock *lock, const stile_hold *hold)
 {
     if (lock == NULL)
         return stile__null_argument("lock");
     if (hold == NULL)
         return stile__null_argument("hold");
-    if (hold->slot == 0 && lock->word != NULL && hold->object == lock->object &&
-        lock_word_give(lock->word, hold))
+    if (lock_free_word(lock, hold))
         return STILE_OK;
-    return explain_hold(lock->ops->release(lock, hold));
+    return release(lock, hold);
 }
 
 stile_status stile_lock_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)

@@ -28,6 +28,7 @@
 
 #include "base/gate.h"
 #include "base/wait.h"
+#include "lock_word.h"
 
 struct stile_lock_ops {
     /* sizeof the backend's lock, whose first member is a struct stile_lock.  The
@@ -59,16 +60,37 @@ struct stile_lock_ops {
 struct stile_lock {
     const struct stile_lock_ops *ops;
     stile *space;
-    /* Of a lock in this process: its word (base/lock_word.h), and what its holds have
-     * as object.  NULL where the backend alone can acquire. */
+    /* Set by init, if the core may take and free this word by itself (lock_word.h) for
+     * holds of object without a slot, made with the handle's own options: it saves the
+     * calls.  Else NULL. */
     _Atomic uint64_t *word;
     const void *object;
-    bool plain; /* the handle's options ask for nothing beyond the word */
     stile_lock_options options; /* complete: nothing in it means "the default" */
     /* Calls that may sleep.  The others must not begin when the handle is being
      * closed, which the header says. */
     struct stile_gate gate;
 };
+
+/* Takes a lock that is free, if that is one step on a word. */
+static OS_FAST_PATH bool lock_take_word(const stile_lock *lock, stile_hold *hold)
+{
+    uint64_t fence;
+
+    if (lock->word == NULL)
+        return false;
+    fence = lock_word_take(lock->word);
+    if (fence == 0)
+        return false;
+    *hold = (stile_hold){.fence = fence, .object = lock->object};
+    return true;
+}
+
+/* Frees the lock, if that is one step on a word. */
+static OS_FAST_PATH bool lock_free_word(const stile_lock *lock, const stile_hold *hold)
+{
+    return lock->word != NULL && hold->object == lock->object && hold->slot == 0 &&
+           lock_word_free(lock->word, hold->fence);
+}
 
 /* What the reentrant lock asks of the lock: handles of its own kind. */
 stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,

@@ -23,7 +23,6 @@
 #include "arguments.h"
 #include "backend.h"
 #include "base/error.h"
-#include "base/lock_word.h"
 #include "lock_ops.h"
 
 /* How deep one owner holds one name. */
@@ -446,11 +445,11 @@ stile_status stile_rlock_acquire(stile_rlock *rlock, int64_t timeout_ms, stile_h
         if (counts->held != NULL) {
             if (counts->held->serial == rlock->state->serial)
                 return go_deeper(rlock, counts->held, hold);
-        } else if (rlock->lock->plain && counts->idle != NULL) {
+        } else if (counts->idle != NULL) {
             struct rlock_state *state = rlock->state;
             struct count *count = counts->idle, *next = count->next;
 
-            if (lock_word_take(rlock->lock->word, rlock->lock->object, hold)) {
+            if (lock_take_word(rlock->lock, hold)) {
                 begin_by_thread(state, counts, count, next, hold);
                 return STILE_OK;
             }
@@ -484,7 +483,7 @@ stile_status stile_rlock_release(stile_rlock *rlock, const stile_hold *hold)
                            "the hold is not the deepest level of an owner, or not the caller's");
     if (count->top == 0) {
         end(rlock->state, count);
-        if (hold->slot == 0 && lock_word_give(rlock->lock->word, hold))
+        if (lock_free_word(rlock->lock, hold))
             return STILE_OK;
         return explain_hold(rlock->lock->ops->release(rlock->lock, hold));
     }

@@ -1,11 +1,8 @@
 /*
- * The lock of local: one word, and a queue for when it is not free.
+ * The lock of local: one word (lock_word.h), and a queue for when it is not free.
  *
- * word: bit 0 HELD, bit 1 QUEUED, bits 2..63 the fence of the last acquire.
- * Acquire is a compare-and-swap from "not held, not queued" to the next fence
- * and HELD; release one from the own fence and HELD to not held.  Release,
- * expiry and close compare the same fence, so one of them wins.  QUEUED sends
- * both the slow way, under the queue's mutex.
+ * Release, expiry and close compare the same fence in the word, so one of them
+ * wins.  QUEUED sends acquire and release the slow way, under the queue's mutex.
  *
  * Whenever the mutex is free:
  *   - QUEUED is set if somebody is in the queue or the object is closed, and
@@ -25,12 +22,12 @@
 
 #include "base/deadline.h"
 #include "base/error.h"
-#include "base/lock_word.h"
+#include "lock_word.h"
 
-#define HELD LOCK_HELD
-#define QUEUED LOCK_QUEUED
-#define FENCE_SHIFT LOCK_FENCE_SHIFT
-#define NEXT_FENCE LOCK_NEXT_FENCE
+#define HELD STILE_WORD_HELD
+#define QUEUED STILE_WORD_QUEUED
+#define FENCE_SHIFT STILE_WORD_FENCE_SHIFT
+#define NEXT_FENCE STILE_WORD_NEXT_FENCE
 
 /* How long a waiter that was woken may be passed over. */
 #define HANDOFF_NS INT64_C(500000)
@@ -179,7 +176,7 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, struct sti
     /* Only this fence's owners can move the word now, by a release that races
      * with this one. */
     do {
-        if ((word & ~QUEUED) != (fence << FENCE_SHIFT | HELD))
+        if ((word & ~QUEUED) != lock_word_held(fence))
             return false;
         next = first == NULL ? word & ~HELD : word + NEXT_FENCE;
         /* acq_rel: what the old owner did is seen by the new one, which may not
@@ -247,6 +244,17 @@ static void spin(struct local_lock_object *object)
     else
         usual -= (usual - looks) / 8;
     os_store(&object->spins, usual, memory_order_relaxed);
+}
+
+static bool take_fast(struct local_lock_object *object, stile_hold *hold)
+{
+    uint64_t fence = lock_word_take(&object->word);
+
+    if (fence == 0)
+        return false;
+    hold->slot = 0;
+    fill(object, fence, hold);
+    return true;
 }
 
 /* When a waiter looks again by itself. */
@@ -319,7 +327,7 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
 
     if (waiter != NULL && !ends(options) && !woken && stile__cpus() > 1) {
         spin(object);
-        if (lock_word_take(&object->word, object, hold))
+        if (take_fast(object, hold))
             return STILE_OK;
     }
     if (waiter != NULL)
@@ -345,7 +353,7 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
 {
     /* Who was woken owes the queue's mutex a visit. */
     if (!ends(options) && (waiter == NULL || waiter->woken_ns == 0) &&
-        lock_word_take(&object_of(lock)->word, object_of(lock), hold))
+        take_fast(object_of(lock), hold))
         return STILE_OK;
     return acquire_slowly(lock, options, waiter, hold);
 }
@@ -412,7 +420,7 @@ static stile_status local_lock_release(stile_lock *lock, const stile_hold *hold)
 
     if (hold->object != object)
         return STILE_NOT_HELD;
-    if (hold->slot == 0 && lock_word_give(&object->word, hold))
+    if (hold->slot == 0 && lock_word_free(&object->word, hold->fence))
         return STILE_OK;
     return release_slowly(object, hold);
 }
@@ -465,24 +473,22 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
 
 /* ---- handles and objects ------------------------------------------------------------- */
 
-/* The core takes and releases by the word where that is all there is to do. */
-static void share(stile_lock *lock, struct local_lock_object *object)
-{
-    ((struct local_lock *)lock)->object = object;
-    lock->object = object;
-    lock->word = &object->word;
-    lock->plain = !ends(&lock->options);
-}
-
 static stile_status local_lock_init(stile_lock *lock, stile_kind kind, const char *name)
 {
     struct local_space *space = (struct local_space *)lock->space;
     struct stile_named *named;
     stile_status status = stile__names_get(&space->names, kind, name, &named);
+    struct local_lock_object *object;
 
-    if (status == STILE_OK)
-        share(lock, (struct local_lock_object *)(void *)named);
-    return status;
+    if (status != STILE_OK)
+        return status;
+    object = (struct local_lock_object *)(void *)named;
+    ((struct local_lock *)lock)->object = object;
+    if (!ends(&lock->options)) {
+        lock->word = &object->word;
+        lock->object = object;
+    }
+    return STILE_OK;
 }
 
 /* Under the mutex: settles those who wait through this handle, or all for NULL. */

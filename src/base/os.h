@@ -17,6 +17,12 @@
 
 #if !defined(STILE_FIBRES)
 #include <pthread.h>
+#if defined(__has_include)
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define OS_KNOWS_ALONE 1
+#endif
+#endif
 #endif
 
 #include <stile/status.h>
@@ -25,8 +31,10 @@
  * registers and check a stack that only the slow one needs. */
 #if defined(__GNUC__)
 #define OS_SLOW_PATH __attribute__((noinline))
+#define OS_FAST_PATH inline __attribute__((always_inline))
 #else
 #define OS_SLOW_PATH
+#define OS_FAST_PATH inline
 #endif
 
 /* ---- atomics --------------------------------------------------------------
@@ -51,6 +59,23 @@ void stile__fibre_yield(void);
 #define os_cas(p, expected, desired, order)                                                        \
     (OS_POINT(), atomic_compare_exchange_strong_explicit((p), (expected), (desired), (order),      \
                                                          memory_order_relaxed))
+
+/* Whether the process has one thread, as far as that can be known.  What is true stays
+ * true until this thread starts another, and that orders all it did before. */
+static inline bool os_alone(void)
+{
+#if defined(OS_KNOWS_ALONE)
+    return __libc_single_threaded != 0;
+#else
+    return false;
+#endif
+}
+
+/* os_cas without telling what was found, for a word that was just seen to be as expected:
+ * alone, it still is, and a locked instruction costs as much as all the rest. */
+#define os_cas_seen(p, seen, desired, order)                                                       \
+    (os_alone() ? (atomic_store_explicit((p), (desired), memory_order_relaxed), true)              \
+                : os_cas((p), &(seen), (desired), (order)))
 
 /* Tells the core that this is a spinning loop. */
 static inline void os_pause(void)
