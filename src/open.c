@@ -50,14 +50,21 @@ stile_status stile_open(const char *url, const stile_options *options, stile **o
     space->backend = backend;
     atomic_init(&space->refs, 1);
     atomic_init(&space->closed, false);
+    status = stile__async_init(&space->async);
+    if (status != STILE_OK)
+        goto fail;
     status = stile__calls_init(&space->calls);
-    if (status != STILE_OK) {
-        backend->shut(space);
-        backend->fini(space);
-        return status;
-    }
+    if (status != STILE_OK)
+        goto fail_async;
     *out = space;
     return STILE_OK;
+
+fail_async:
+    stile__async_fini(&space->async);
+fail:
+    backend->shut(space);
+    backend->fini(space);
+    return status;
 }
 
 void stile_close(stile *space)
@@ -73,8 +80,11 @@ void stile_close(stile *space)
     cancel = stile__cancel_off();
     os_store(&space->closed, true, memory_order_relaxed);
     space->backend->shut(space);
-    if (!stile__space_forked(space))
+    if (!stile__space_forked(space)) {
+        /* Futures end before the callbacks that tell it. */
+        stile__async_stop(&space->async);
         stile__calls_stop(&space->calls);
+    }
     stile__space_unref(space);
     stile__cancel_restore(cancel);
 }
@@ -101,8 +111,10 @@ void stile__space_unref(stile *space)
     if (os_sub(&space->refs, 1, memory_order_acq_rel) != 1)
         return;
     /* A child does not know in what state its copy is. */
-    if (!stile__space_forked(space))
+    if (!stile__space_forked(space)) {
         stile__calls_fini(&space->calls);
+        stile__async_fini(&space->async);
+    }
     space->backend->fini(space);
 }
 
