@@ -1,7 +1,6 @@
 #include <stile/lock.h>
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "arguments.h"
 #include "backend.h"
@@ -10,6 +9,31 @@
 #include "lock_ops.h"
 
 /* ---- handles ------------------------------------------------------------------- */
+
+/* A handle without a name: named by init or copy, else freed with free_handle. */
+static stile_status new_handle(stile *space, const stile_lock_options *complete, stile_lock **out)
+{
+    stile_lock *lock = calloc(1, space->backend->lock->size);
+    stile_status status;
+
+    if (lock == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for a lock handle");
+    lock->ops = space->backend->lock;
+    lock->space = space;
+    lock->options = *complete;
+    status = stile__gate_init(&lock->gate);
+    if (status == STILE_OK)
+        *out = lock;
+    else
+        free(lock);
+    return status;
+}
+
+static void free_handle(stile_lock *lock)
+{
+    stile__gate_fini(&lock->gate);
+    free(lock);
+}
 
 stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,
                               const stile_lock_options *options, stile_lock **out)
@@ -31,27 +55,29 @@ stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,
         return stile__fail(STILE_CLOSED, "the space is closed");
     if (space->backend->lock == NULL)
         return stile__fail(STILE_UNSUPPORTED, "%s has no locks", space->settings.shown);
-    lock = calloc(1, space->backend->lock->size);
-    if (lock == NULL)
-        return stile__fail(STILE_NO_MEMORY, "no memory for a lock handle");
-    lock->ops = space->backend->lock;
-    lock->space = space;
-    lock->options = complete;
-    status = stile__gate_init(&lock->gate);
+    status = new_handle(space, &complete, &lock);
     if (status != STILE_OK)
-        goto fail;
+        return status;
     status = lock->ops->init(lock, kind, name);
-    if (status != STILE_OK)
-        goto fail_gate;
+    if (status != STILE_OK) {
+        free_handle(lock);
+        return status;
+    }
     stile__space_ref(space);
     *out = lock;
     return STILE_OK;
+}
 
-fail_gate:
-    stile__gate_fini(&lock->gate);
-fail:
-    free(lock);
-    return status;
+stile_status stile__lock_copy(stile_lock *lock, const stile_lock_options *complete,
+                              stile_lock **out)
+{
+    stile_status status = new_handle(lock->space, complete, out);
+
+    if (status != STILE_OK)
+        return status;
+    lock->ops->copy(*out, lock);
+    stile__space_ref(lock->space);
+    return STILE_OK;
 }
 
 stile_status stile_lock_open(stile *space, const char *name, const stile_lock_options *options,
@@ -74,66 +100,82 @@ void stile_lock_close(stile_lock *lock)
         stile__gate_wait(&lock->gate);
     }
     lock->ops->fini(lock);
-    stile__gate_fini(&lock->gate);
-    free(lock);
+    free_handle(lock);
     stile__space_unref(space);
 }
 
 /* ---- acquire -------------------------------------------------------------------- */
 
-struct lock_call {
-    stile_lock *lock;
-    const stile_lock_options *options;
-};
-
 static stile_status call_attempt(void *call, struct stile_waiter *waiter)
 {
-    struct lock_call *c = call;
+    struct stile_lock_call *c = call;
 
-    return c->lock->ops->acquire(c->lock, c->options, waiter, &waiter->hold);
+    return c->lock->ops->acquire(c->lock, c->options, c->once ? NULL : waiter, &waiter->hold);
 }
 
 static void call_poll(void *call, struct stile_waiter *waiter)
 {
-    struct lock_call *c = call;
+    struct stile_lock_call *c = call;
 
     c->lock->ops->poll(c->lock, waiter);
 }
 
 static stile_status call_withdraw(void *call, struct stile_waiter *waiter)
 {
-    struct lock_call *c = call;
+    struct stile_lock_call *c = call;
 
     return c->lock->ops->withdraw(c->lock, waiter);
 }
 
-static const struct stile_wait_ops lock_wait_ops = {
-    .attempt = call_attempt, .poll = call_poll, .withdraw = call_withdraw};
+static void call_give_back(void *call, const stile_hold *hold)
+{
+    struct stile_lock_call *c = call;
+
+    c->lock->ops->release(c->lock, hold);
+}
+
+const struct stile_wait_ops stile__lock_wait_ops = {.attempt = call_attempt,
+                                                    .poll = call_poll,
+                                                    .withdraw = call_withdraw,
+                                                    .give_back = call_give_back};
+
+void stile__lock_explain(stile_status status, int64_t timeout_ms)
+{
+    if (status == STILE_TIMEOUT && timeout_ms == 0)
+        stile__fail(status, "the lock is taken");
+    else if (status == STILE_TIMEOUT)
+        stile__fail(status, "the lock stayed taken for all of %lld ms", (long long)timeout_ms);
+    else if (status == STILE_CLOSED)
+        stile__fail(status, "the space or the handle was closed");
+    else if (status == STILE_CANCELLED)
+        stile__fail(status, "the cancellation was fired");
+}
 
 OS_SLOW_PATH static stile_status wait_for_lock(stile_lock *lock, const stile_lock_options *options,
                                                int64_t timeout_ms, stile_hold *hold)
 {
-    struct lock_call call = {lock, options};
+    struct stile_lock_call call = {.lock = lock, .options = options};
     struct stile_waiter waiter;
     stile_status status;
 
     if (!stile__gate_enter(&lock->gate))
         return stile__fail(STILE_CLOSED, "the handle is being closed");
-    memset(&waiter.hold, 0, sizeof waiter.hold);
     waiter.owner = lock;
     waiter.options = options;
-    status = stile__wait(&lock_wait_ops, &call, &waiter, deadline_in(timeout_ms), hold);
+    status = stile__wait(&stile__lock_wait_ops, &call, &waiter, deadline_in(timeout_ms),
+                         options->cancel, hold);
     stile__gate_leave(&lock->gate);
-    if (status == STILE_TIMEOUT)
-        stile__fail(status, "the lock stayed taken for all of %lld ms", (long long)timeout_ms);
-    else if (status == STILE_CLOSED)
-        stile__fail(status, "the space or the handle was closed");
+    stile__lock_explain(status, timeout_ms);
     return status;
 }
 
 OS_SLOW_PATH static stile_status acquire(stile_lock *lock, int64_t timeout_ms,
                                          const stile_lock_options *options, stile_hold *hold)
 {
+    if (options->cancel != NULL && stile_cancel_fired(options->cancel)) {
+        stile__lock_explain(STILE_CANCELLED, timeout_ms);
+        return STILE_CANCELLED;
+    }
     if (timeout_ms == 0 || lock->ops->try_first) {
         stile_status status = lock->ops->acquire(lock, options, NULL, hold);
 

@@ -7,6 +7,7 @@
  *
  *            may do I/O   called by several threads at once
  *   init     no           no, the handle is not shared yet
+ *   copy     no           yes, on the handle that is copied
  *   shut     no           with calls inside, which it makes return
  *   fini     no           no, the handle is shared no longer
  *   acquire  redis        yes
@@ -27,6 +28,7 @@
 #include <stile/lock.h>
 
 #include "base/gate.h"
+#include "base/names.h"
 #include "base/wait.h"
 #include "lock_word.h"
 
@@ -37,8 +39,10 @@ struct stile_lock_ops {
     /* Whether an attempt without a waiter is so cheap that a timed acquire starts
      * with one. */
     bool try_first;
-    /* A failed init leaves nothing for fini. */
+    /* Sets lock->named.  A failed init leaves nothing for fini. */
     stile_status (*init)(stile_lock *lock, stile_kind kind, const char *name);
+    /* The same for the name that another handle has. */
+    void (*copy)(stile_lock *lock, stile_lock *from);
     /* Settles those who wait through this handle with STILE_CLOSED, and lets
      * nobody queue through it any more. */
     void (*shut)(stile_lock *lock);
@@ -47,7 +51,8 @@ struct stile_lock_ops {
      * Else as attempt in base/wait.h, and hold is waiter->hold. */
     stile_status (*acquire)(stile_lock *lock, const stile_lock_options *options,
                             struct stile_waiter *waiter, stile_hold *hold);
-    /* As poll and withdraw in base/wait.h. */
+    /* As poll and withdraw in base/wait.h.  In a child of fork() a withdrawal takes the
+     * waiter out of what is in this process and asks nobody. */
     void (*poll)(stile_lock *lock, struct stile_waiter *waiter);
     stile_status (*withdraw)(stile_lock *lock, struct stile_waiter *waiter);
     /* As the public calls of these names; hold may be any bytes. */
@@ -65,7 +70,8 @@ struct stile_lock {
      * calls.  Else NULL. */
     _Atomic uint64_t *word;
     const void *object;
-    stile_lock_options options; /* complete: nothing in it means "the default" */
+    const struct stile_named *named; /* the same for all handles of one lock */
+    stile_lock_options options;      /* complete: nothing in it means "the default" */
     /* Calls that may sleep.  The others must not begin when the handle is being
      * closed, which the header says. */
     struct stile_gate gate;
@@ -95,5 +101,21 @@ static OS_FAST_PATH bool lock_free_word(const stile_lock *lock, const stile_hold
 /* What the reentrant lock asks of the lock: handles of its own kind. */
 stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,
                               const stile_lock_options *options, stile_lock **out);
+/* ---- what src/lock*.c share -------------------------------------------------------- */
+
+/* One acquire, as the wait engine sees it. */
+struct stile_lock_call {
+    stile_lock *lock;
+    const stile_lock_options *options;
+    bool once; /* a try, which has no waiter */
+};
+
+extern const struct stile_wait_ops stile__lock_wait_ops; /* call is a stile_lock_call */
+
+/* Sets the sentence of an acquire that was not granted, where nobody has yet. */
+void stile__lock_explain(stile_status status, int64_t timeout_ms);
+/* One more handle of the same lock; complete as in struct stile_lock. */
+stile_status stile__lock_copy(stile_lock *lock, const stile_lock_options *complete,
+                              stile_lock **out);
 
 #endif

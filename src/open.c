@@ -46,6 +46,59 @@ static void destroy(void *space, struct stile_named *named)
 
 static const struct stile_names_ops composed_ops = {.make = make, .busy = busy, .destroy = destroy};
 
+/* ---- spaces ------------------------------------------------------------------------- */
+
+/* What the core has in a space, whatever its backend. */
+static stile_status init_core(stile *space)
+{
+    stile_status status;
+
+    atomic_init(&space->refs, 1);
+    atomic_init(&space->closed, false);
+    status = stile__async_init(&space->async);
+    if (status != STILE_OK)
+        return status;
+    status = stile__calls_init(&space->calls);
+    if (status != STILE_OK)
+        goto fail_async;
+    status = stile__names_init(&space->composed, &composed_ops, space);
+    if (status != STILE_OK)
+        goto fail_calls;
+    return STILE_OK;
+
+fail_calls:
+    stile__calls_fini(&space->calls);
+fail_async:
+    stile__async_fini(&space->async);
+    return status;
+}
+
+static void fini_core(stile *space)
+{
+    stile__names_fini(&space->composed);
+    stile__calls_fini(&space->calls);
+    stile__async_fini(&space->async);
+}
+
+/* Takes over settings, also where it fails. */
+static stile_status open_space(const struct stile_backend *backend, struct stile_settings *settings,
+                               stile **out)
+{
+    stile_status status = backend->open(settings, out);
+
+    if (status != STILE_OK) {
+        stile__settings_fini(settings);
+        return status;
+    }
+    (*out)->backend = backend;
+    status = init_core(*out);
+    if (status != STILE_OK) {
+        backend->shut(*out);
+        backend->fini(*out);
+    }
+    return status;
+}
+
 stile_status stile_open(const char *url, const stile_options *options, stile **out)
 {
     const struct stile_backend *backend;
@@ -66,29 +119,10 @@ stile_status stile_open(const char *url, const stile_options *options, stile **o
         return status;
     }
     cancel = stile__cancel_off();
-    status = backend->open(&settings, &space);
+    status = open_space(backend, &settings, &space);
     stile__cancel_restore(cancel);
-    if (status != STILE_OK) {
-        stile__settings_fini(&settings);
-        return status;
-    }
-    space->backend = backend;
-    atomic_init(&space->refs, 1);
-    atomic_init(&space->closed, false);
-    status = stile__calls_init(&space->calls);
-    if (status != STILE_OK)
-        goto fail;
-    status = stile__names_init(&space->composed, &composed_ops, space);
-    if (status != STILE_OK)
-        goto fail_calls;
-    *out = space;
-    return STILE_OK;
-
-fail_calls:
-    stile__calls_fini(&space->calls);
-fail:
-    backend->shut(space);
-    backend->fini(space);
+    if (status == STILE_OK)
+        *out = space;
     return status;
 }
 
@@ -105,8 +139,11 @@ void stile_close(stile *space)
     cancel = stile__cancel_off();
     os_store(&space->closed, true, memory_order_relaxed);
     space->backend->shut(space);
-    if (!stile__space_forked(space))
+    if (!stile__space_forked(space)) {
+        /* Futures end before the callbacks that tell it. */
+        stile__async_stop(&space->async);
         stile__calls_stop(&space->calls);
+    }
     stile__space_unref(space);
     stile__cancel_restore(cancel);
 }
@@ -133,10 +170,8 @@ void stile__space_unref(stile *space)
     if (os_sub(&space->refs, 1, memory_order_acq_rel) != 1)
         return;
     /* A child does not know in what state its copy is. */
-    if (!stile__space_forked(space)) {
-        stile__names_fini(&space->composed);
-        stile__calls_fini(&space->calls);
-    }
+    if (!stile__space_forked(space))
+        fini_core(space);
     space->backend->fini(space);
 }
 

@@ -7,13 +7,14 @@
  * Whenever the mutex is free:
  *   - QUEUED is set if somebody is in the queue or the object is closed, and
  *     only then;
- *   - if somebody is in the queue, the lock is held or somebody is awake: told
- *     STILE_AGAIN, and owing an attempt.
+ *   - if somebody is in the queue who can still be granted the lock, it is held or
+ *     somebody is awake: told STILE_AGAIN, and owing an attempt.
  * So whoever leaves without the lock passes the wake-up on.
  *
  * Who is woken competes with running threads, since a wake-up costs tens of
  * microseconds in which the lock would lie idle.  Who lost that race for
- * HANDOFF_NS, or asked for fairness, is made the owner by the releaser.
+ * HANDOFF_NS, or asked for fairness, is made the owner by the releaser; so is a
+ * waiter behind which no thread of its own is, or that waits for other locks, too.
  */
 #include "local.h"
 
@@ -133,32 +134,77 @@ static void grant(struct local_lock_object *object, uint64_t fence,
     }
 }
 
+static bool wants_handoff(const struct stile_waiter *waiter)
+{
+    const stile_lock_options *options = waiter->options;
+
+    return options->fair || stile__is_passive(waiter) ||
+           (waiter->woken_ns != 0 && stile__monotonic_ns() - waiter->woken_ns >= HANDOFF_NS);
+}
+
+/* The first in the queue, passing over who has been granted another lock, or NULL. */
+static struct stile_waiter *first_of(struct local_lock_object *object)
+{
+    struct stile_link *at;
+
+    for (at = object->queue.next; at != &object->queue; at = at->next) {
+        if (stile__claimable(waiter_of(at)))
+            return waiter_of(at);
+    }
+    return NULL;
+}
+
+/* The first, if it is to be made the owner; then it is claimed, and has to be. */
+static struct stile_waiter *choose_owner(struct local_lock_object *object)
+{
+    struct stile_waiter *first;
+
+    do {
+        first = first_of(object);
+        if (first == NULL || !wants_handoff(first))
+            return NULL;
+        /* Another lock of those that it waits for may have been quicker. */
+    } while (!stile__claim(first));
+    return first;
+}
+
+/* Makes the claimed waiter the owner, for which the word has this fence. */
+static void hand_over(struct local_lock_object *object, struct stile_waiter *waiter, uint64_t fence,
+                      struct stile_parker **wake)
+{
+    list_remove(&waiter->link);
+    grant(object, fence, waiter->options, &waiter->hold);
+    /* It is in the queue, and leaving takes the mutex: it has not left. */
+    stile__settle(waiter, STILE_OK, wake);
+}
+
 /*
  * The lock is free: wakes the first in the queue to compete, unless somebody is
- * competing already.
+ * competing already, or makes it the owner.
  */
 static void wake_first(struct local_lock_object *object, struct stile_parker **wake)
 {
     struct stile_waiter *first;
 
     *wake = NULL;
-    if (list_empty(&object->queue) || object->awake > 0)
+    if (object->awake > 0)
         return;
-    first = waiter_of(object->queue.next);
+    first = choose_owner(object);
+    if (first != NULL) {
+        /* Somebody is in the queue, so QUEUED is set and the word stands still. */
+        uint64_t word = os_add(&object->word, NEXT_FENCE | HELD, memory_order_acquire);
+
+        hand_over(object, first, (word >> FENCE_SHIFT) + 1, wake);
+        return;
+    }
+    first = first_of(object);
+    if (first == NULL)
+        return;
     list_remove(&first->link);
     object->awake++;
     if (first->woken_ns == 0)
         first->woken_ns = stile__monotonic_ns();
-    /* It is in the queue, and leaving takes the mutex: it has not left. */
     stile__settle(first, STILE_AGAIN, wake);
-}
-
-static bool wants_handoff(const struct stile_waiter *waiter)
-{
-    const stile_lock_options *options = waiter->options;
-
-    return options->fair ||
-           (waiter->woken_ns != 0 && stile__monotonic_ns() - waiter->woken_ns >= HANDOFF_NS);
 }
 
 /*
@@ -167,28 +213,26 @@ static bool wants_handoff(const struct stile_waiter *waiter)
  */
 static bool pass_on(struct local_lock_object *object, uint64_t fence, struct stile_parker **wake)
 {
-    struct stile_waiter *first = NULL;
     uint64_t word = os_load(&object->word, memory_order_relaxed), next;
+    struct stile_waiter *owner;
 
     *wake = NULL;
-    if (!list_empty(&object->queue) && wants_handoff(waiter_of(object->queue.next)))
-        first = waiter_of(object->queue.next);
-    /* Only this fence's owners can move the word now, by a release that races
-     * with this one. */
+    if ((word & ~QUEUED) != (fence << FENCE_SHIFT | HELD))
+        return false;
+    /* With somebody in the queue the word stands still: who is chosen can be granted.
+     * Else this fence's owner can move it, by a release that races with this one. */
+    owner = choose_owner(object);
     do {
         if ((word & ~QUEUED) != lock_word_held(fence))
             return false;
-        next = first == NULL ? word & ~HELD : word + NEXT_FENCE;
+        next = owner == NULL ? word & ~HELD : word + NEXT_FENCE;
         /* acq_rel: what the old owner did is seen by the new one, which may not
          * touch the word at all. */
     } while (!os_cas(&object->word, &word, next, memory_order_acq_rel));
-    if (first == NULL) {
+    if (owner == NULL)
         wake_first(object, wake);
-    } else {
-        list_remove(&first->link);
-        grant(object, fence + 1, first->options, &first->hold);
-        stile__settle(first, STILE_OK, wake);
-    }
+    else
+        hand_over(object, owner, fence + 1, wake);
     settle_flag(object);
     return true;
 }
@@ -294,7 +338,7 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     if (woken)
         object->awake--;
     lapse_due(object, &lapsed);
-    behind = options->fair && !woken && !list_empty(&object->queue);
+    behind = options->fair && !woken && first_of(object) != NULL;
     if (object->closed || ((struct local_lock *)lock)->shut) {
         status = STILE_CLOSED;
     } else if (take(object, behind, may_queue, &fence)) {
@@ -325,7 +369,8 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
     stile_hold taken = STILE_HOLD_INIT;
     stile_status status;
 
-    if (waiter != NULL && !ends(options) && !woken && stile__cpus() > 1) {
+    if (waiter != NULL && !stile__is_passive(waiter) && !ends(options) && !woken &&
+        stile__cpus() > 1) {
         spin(object);
         if (take_fast(object, hold))
             return STILE_OK;
@@ -473,21 +518,26 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
 
 /* ---- handles and objects ------------------------------------------------------------- */
 
+/* The core takes and frees the word by itself where that is all there is to do. */
+static void share(stile_lock *lock, struct local_lock_object *object)
+{
+    ((struct local_lock *)lock)->object = object;
+    lock->named = &object->named;
+    if (!ends(&lock->options) && lock->options.cancel == NULL) {
+        lock->word = &object->word;
+        lock->object = object;
+    }
+}
+
 static stile_status local_lock_init(stile_lock *lock, stile_kind kind, const char *name)
 {
     struct local_space *space = (struct local_space *)lock->space;
     struct stile_named *named;
     stile_status status = stile__names_get(&space->names, kind, name, &named);
-    struct local_lock_object *object;
 
     if (status != STILE_OK)
         return status;
-    object = (struct local_lock_object *)(void *)named;
-    ((struct local_lock *)lock)->object = object;
-    if (!ends(&lock->options)) {
-        lock->word = &object->word;
-        lock->object = object;
-    }
+    share(lock, (struct local_lock_object *)(void *)named);
     return STILE_OK;
 }
 
@@ -519,6 +569,14 @@ static void local_lock_shut(stile_lock *lock)
     ((struct local_lock *)lock)->shut = true;
     turn_away(object, lock);
     stile__mutex_unlock(&object->mutex);
+}
+
+static void local_lock_copy(stile_lock *lock, stile_lock *from)
+{
+    struct local_lock_object *object = object_of(from);
+
+    stile__names_ref(&object->named);
+    share(lock, object);
 }
 
 static void local_lock_fini(stile_lock *lock)
@@ -595,6 +653,7 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .size = sizeof(struct local_lock),
     .try_first = true,
     .init = local_lock_init,
+    .copy = local_lock_copy,
     .shut = local_lock_shut,
     .fini = local_lock_fini,
     .acquire = local_lock_acquire,

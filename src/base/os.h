@@ -104,6 +104,7 @@ enum stile_rank {
     STILE_RANK_SPACE,        /* lists that a space keeps: orphans, waiting ops */
     STILE_RANK_LEASE,        /* the lease table */
     STILE_RANK_LINE,         /* who uses a connection */
+    STILE_RANK_USER,         /* what users wait with: a cancellation, a future */
     STILE_RANK_LEAF          /* takes nothing inside */
 };
 

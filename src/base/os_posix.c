@@ -511,23 +511,25 @@ void stile__signal_close(struct stile_signal *signal)
 void stile__signal_raise(const struct stile_signal *signal)
 {
     static const uint64_t one = 1;
+    int cancel = stile__cancel_off();
 
     /* Full is raised, too. */
     while (write(signal->fds[1], &one, sizeof one) < 0 && errno == EINTR)
         continue;
+    stile__cancel_restore(cancel);
 }
 
 void stile__signal_clear(const struct stile_signal *signal)
 {
+    int cancel = stile__cancel_off();
     char taken[64];
+    ssize_t got;
 
-    for (;;) {
-        ssize_t got = read(signal->fds[0], taken, sizeof taken);
-
-        /* One read empties an eventfd; a pipe is empty when it says so. */
-        if (got <= 0 && errno != EINTR)
-            return;
-    }
+    /* One read empties an eventfd; a pipe is empty when it says so. */
+    do {
+        got = read(signal->fds[0], taken, sizeof taken);
+    } while (got > 0 || (got < 0 && errno == EINTR));
+    stile__cancel_restore(cancel);
 }
 
 /* ---- forks ---------------------------------------------------------------- */
