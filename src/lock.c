@@ -37,6 +37,7 @@ stile_status stile_lock_open(stile *space, const char *name, const stile_lock_op
     lock->ops = space->backend->lock;
     lock->space = space;
     lock->options = complete;
+    lock->plain = stile__lock_is_plain(&complete);
     status = stile__gate_init(&lock->gate);
     if (status != STILE_OK)
         goto fail;

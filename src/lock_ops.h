@@ -54,11 +54,18 @@ struct stile_lock_ops {
     stile_status (*check)(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);
 };
 
+/* Whether these ask for nothing but to hold: no end, nothing to keep in mind. */
+static inline bool stile__lock_is_plain(const stile_lock_options *options)
+{
+    return !options->fixed_lease && options->max_hold_ms == 0;
+}
+
 /* The part of a handle that the core knows. */
 struct stile_lock {
     const struct stile_lock_ops *ops;
     stile *space;
     stile_lock_options options; /* complete: nothing in it means "the default" */
+    bool plain;                 /* stile__lock_is_plain(&options) */
     /* Calls that may sleep.  The others must not begin when the handle is being
      * closed, which the header says. */
     struct stile_gate gate;

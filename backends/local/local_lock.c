@@ -329,8 +329,9 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
     stile_hold taken = STILE_HOLD_INIT;
     stile_status status;
 
-    if (waiter != NULL && !ends(options) && !woken && stile__cpus() > 1) {
-        spin(object);
+    if (!woken && stile__lock_is_plain(options)) {
+        if (waiter != NULL && stile__cpus() > 1)
+            spin(object);
         if (take_fast(object, hold))
             return STILE_OK;
     }
@@ -356,7 +357,7 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
                                        struct stile_waiter *waiter, stile_hold *hold)
 {
     /* Who was woken owes the queue's mutex a visit. */
-    if (!ends(options) && (waiter == NULL || waiter->woken_ns == 0) &&
+    if (options == &lock->options && lock->plain && (waiter == NULL || waiter->woken_ns == 0) &&
         take_fast(object_of(lock), hold))
         return STILE_OK;
     return acquire_slowly(lock, options, waiter, hold);
