@@ -38,6 +38,10 @@ stile_status stile_lock_open(stile *space, const char *name, const stile_lock_op
     lock->space = space;
     lock->options = complete;
     lock->plain = stile__lock_is_plain(&complete);
+    if (complete.label != NULL) {
+        memcpy(lock->label, complete.label, strlen(complete.label) + 1);
+        lock->options.label = lock->label;
+    }
     status = stile__gate_init(&lock->gate);
     if (status != STILE_OK)
         goto fail;

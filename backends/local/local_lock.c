@@ -22,6 +22,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/deadline.h"
 #include "base/error.h"
@@ -53,6 +54,13 @@ struct local_lock_object {
     /* If the holder has a lease: its fence, and when it ends. */
     uint64_t lapse_fence;
     int64_t lapse_ns;
+    /* Who it is, if it did not just take the lock's word: when the fence is that of the
+     * owner.  The uncontended way leaves no trace here. */
+    stile_hold noted;
+    stile_party holder;
+    /* The fence of the last hold that was ended by force; 0: none.  It is written before
+     * the word changes, so that its owner, who sees another word, finds it. */
+    _Atomic uint64_t revoked_fence;
     /* How many looks it took lately until the lock came free; a hint. */
     _Atomic uint32_t spins;
     /* On a line of its own: written by every acquire and release. */
@@ -116,8 +124,17 @@ static void settle_flag(struct local_lock_object *object)
         os_and(&object->word, ~QUEUED, memory_order_relaxed);
 }
 
-/* Fills the hold of a new owner with this fence. */
-static void grant(struct local_lock_object *object, uint64_t fence,
+static void describe(uint32_t thread, int64_t since_ms, const char *label, stile_party *party)
+{
+    memset(party, 0, sizeof *party);
+    party->thread = thread;
+    party->since_ms = since_ms;
+    if (label != NULL)
+        memcpy(party->label, label, strlen(label));
+}
+
+/* Fills the hold of a new owner with this fence, which the thread asked for. */
+static void grant(struct local_lock_object *object, uint64_t fence, uint32_t thread,
                   const stile_lock_options *options, stile_hold *hold)
 {
     fill(object, fence, hold);
@@ -134,6 +151,8 @@ static void grant(struct local_lock_object *object, uint64_t fence,
         object->lapse_ns = terms.valid_until_ns;
         stile__lease_arm(&object->space->leases, &terms, hold);
     }
+    object->noted = *hold;
+    describe(thread, stile__realtime_ms(), options->label, &object->holder);
 }
 
 /*
@@ -189,7 +208,7 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, struct sti
         wake_first(object, wake);
     } else {
         list_remove(&first->link);
-        grant(object, fence + 1, first->options, &first->hold);
+        grant(object, fence + 1, first->thread, first->options, &first->hold);
         stile__settle(first, STILE_OK, wake);
     }
     settle_flag(object);
@@ -276,10 +295,20 @@ static void queue_up(struct local_lock_object *object, struct stile_waiter *wait
     set_recheck(object, waiter);
     os_store(&waiter->state, STILE_WAITER_QUEUED, memory_order_relaxed);
     /* Who was woken and lost the race was first, and is again. */
-    if (waiter->woken_ns != 0)
+    if (waiter->woken_ns != 0) {
         list_push_front(&object->queue, &waiter->link);
-    else
+    } else {
+        waiter->thread = (uint32_t)stile__thread_number();
+        waiter->since_ms = stile__realtime_ms();
         list_push_back(&object->queue, &waiter->link);
+    }
+}
+
+/* Whose attempt it is. */
+static uint32_t thread_of(const struct stile_waiter *waiter)
+{
+    return waiter != NULL && waiter->woken_ns != 0 ? waiter->thread
+                                                   : (uint32_t)stile__thread_number();
 }
 
 /* waiter is NULL for a try; hold's slot is reserved if its lease ends. */
@@ -302,7 +331,7 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     if (object->closed || ((struct local_lock *)lock)->shut) {
         status = STILE_CLOSED;
     } else if (take(object, behind, may_queue, &fence)) {
-        grant(object, fence, options, hold);
+        grant(object, fence, thread_of(waiter), options, hold);
         status = STILE_OK;
     } else if (may_queue) {
         queue_up(object, waiter);
@@ -402,6 +431,14 @@ static uint64_t held_word(const stile_hold *hold)
     return hold->fence << FENCE_SHIFT | HELD;
 }
 
+/* What to say of a hold without a lease whose fence is not in force. */
+static stile_status over(struct local_lock_object *object, const stile_hold *hold)
+{
+    uint64_t revoked = os_load(&object->revoked_fence, memory_order_relaxed);
+
+    return hold->fence == revoked && revoked != 0 ? STILE_LOST : STILE_NOT_HELD;
+}
+
 OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object,
                                                 const stile_hold *hold)
 {
@@ -422,7 +459,7 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
         stile__unpark(wake);
     if (status != STILE_OK || passed)
         return status;
-    return hold->slot != 0 ? STILE_LOST : STILE_NOT_HELD;
+    return hold->slot != 0 ? STILE_LOST : over(object, hold);
 }
 
 static stile_status local_lock_release(stile_lock *lock, const stile_hold *hold)
@@ -447,10 +484,11 @@ static stile_status local_lock_check(stile_lock *lock, const stile_hold *hold, i
     if (hold->object != object)
         return STILE_NOT_HELD;
     if (hold->slot == 0) {
-        uint64_t word = os_load(&object->word, memory_order_relaxed);
+        /* Acquire: who sees that it was ended by force sees that note, too. */
+        uint64_t word = os_load(&object->word, memory_order_acquire);
 
         *valid_ms = STILE_FOREVER;
-        return (word & ~QUEUED) == held_word(hold) ? STILE_OK : STILE_NOT_HELD;
+        return (word & ~QUEUED) == held_word(hold) ? STILE_OK : over(object, hold);
     }
     status = stile__lease_state(&object->space->leases, hold, &valid_ns);
     if (status == STILE_OK)
@@ -481,6 +519,110 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
     if (status == STILE_OK && object->lapse_fence == hold->fence)
         object->lapse_ns = valid_ns;
     stile__mutex_unlock(&object->mutex);
+    return status;
+}
+
+/* ---- who holds and who waits ----------------------------------------------------------- */
+
+/* Under the mutex. */
+static void inspect_holder(const struct local_lock_object *object, uint64_t fence,
+                           stile_lock_info *info)
+{
+    info->held = true;
+    if (object->noted.fence == fence)
+        info->holder = object->holder;
+    info->lease_ms = object->lapse_fence == fence ? remaining_ms(object->lapse_ns) : STILE_FOREVER;
+}
+
+/* Under the mutex. */
+static void inspect_queue(const struct local_lock_object *object, stile_lock_info *info)
+{
+    struct stile_link *at;
+
+    for (at = object->queue.next; at != &object->queue; at = at->next) {
+        const struct stile_waiter *waiter = waiter_of(at);
+
+        if (info->waiters++ < STILE_LISTED_MOST)
+            describe(waiter->thread, waiter->since_ms,
+                     ((const stile_lock_options *)waiter->options)->label,
+                     &info->queue[info->listed++]);
+    }
+}
+
+/* Everybody is of this process. */
+static void add_process(stile_lock_info *info)
+{
+    stile_party process = {.pid = stile__process_id()};
+    size_t i;
+
+    stile__host_name(process.host, sizeof process.host);
+    for (i = 0; i < info->listed + (info->held ? 1 : 0); i++) {
+        stile_party *party = i < info->listed ? &info->queue[i] : &info->holder;
+
+        memcpy(party->host, process.host, sizeof party->host);
+        party->pid = process.pid;
+    }
+}
+
+static stile_status local_lock_inspect(stile_lock *lock, stile_lock_info *info)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_parker *wake;
+    uint64_t word;
+
+    info->queue = malloc(STILE_LISTED_MOST * sizeof *info->queue);
+    if (info->queue == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for the waiters of a lock");
+    stile__mutex_lock(&object->mutex);
+    lapse_due(object, &wake);
+    word = os_load(&object->word, memory_order_relaxed);
+    info->fence = word >> FENCE_SHIFT;
+    if (word & HELD)
+        inspect_holder(object, info->fence, info);
+    inspect_queue(object, info);
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+    add_process(info);
+    if (info->listed == 0) {
+        free(info->queue);
+        info->queue = NULL;
+    }
+    return STILE_OK;
+}
+
+/* Under the mutex: the hold of this fence is over for its owner, before anybody else can
+ * have the lock. */
+static void revoke(struct local_lock_object *object, uint64_t fence)
+{
+    os_store(&object->revoked_fence, fence, memory_order_relaxed);
+    if (object->noted.fence == fence && object->noted.slot != 0)
+        stile__lease_lost(&object->space->leases, &object->noted);
+}
+
+static stile_status local_lock_force_release(stile_lock *lock)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_parker *wake = NULL;
+    stile_status status = STILE_MISSING;
+    uint64_t word, before;
+
+    stile__mutex_lock(&object->mutex);
+    before = os_load(&object->revoked_fence, memory_order_relaxed);
+    while (status == STILE_MISSING &&
+           ((word = os_load(&object->word, memory_order_relaxed)) & HELD)) {
+        uint64_t fence = word >> FENCE_SHIFT;
+
+        revoke(object, fence);
+        if (pass_on(object, fence, &wake))
+            status = STILE_OK;
+        else
+            /* Its owner was quicker. */
+            os_store(&object->revoked_fence, before, memory_order_relaxed);
+    }
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
     return status;
 }
 
@@ -550,6 +692,8 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
     object->lapse_fence = 0;
     object->lapse_ns = INT64_MAX;
+    memset(&object->noted, 0, sizeof object->noted);
+    atomic_init(&object->revoked_fence, 0);
     floor = os_load(&space->fence_floor, memory_order_relaxed);
     atomic_init(&object->spins, 0);
     atomic_init(&object->word, floor << FENCE_SHIFT | queued_flag(object));
@@ -609,4 +753,6 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .release = local_lock_release,
     .extend = local_lock_extend,
     .check = local_lock_check,
+    .inspect = local_lock_inspect,
+    .force_release = local_lock_force_release,
 };

@@ -190,6 +190,17 @@ void stile__orphans_flush(struct redis_orphans *orphans, int64_t until_ns);
 
 enum { REDIS_BUCKETS = 256 };
 
+/* A blank, the host with every byte escaped, a blank, the process's number, a blank. */
+enum { REDIS_WHO_TEXT = 3 * 63 + 24 };
+
+/* What an op id of this process is followed by (redis_who.c). */
+struct redis_who {
+    char text[REDIS_WHO_TEXT];
+    size_t length;
+};
+
+void stile__redis_who_init(struct redis_who *who);
+
 struct redis_space {
     stile base; /* first: the part the core knows */
     struct stile_names names;
@@ -200,6 +211,7 @@ struct redis_space {
     struct stile_gate calls;         /* those that may leave an orphan */
     struct redis_slice inbox_prefix; /* what a client's channel starts with */
     char *inbox_prefix_text;
+    struct redis_who who; /* this process: a child of fork has no use for it */
     /* Guards every waiter of the space and both lists it is in. */
     struct stile_mutex mutex;
     struct stile_link index[REDIS_BUCKETS]; /* waiters by op id */

@@ -53,12 +53,8 @@ stile_status stile__redis_become_owner(struct redis_object *object,
 
 /* ---- what an owner does --------------------------------------------------------------------------------- */
 
-struct answer_int {
-    struct redis_exchange exchange; /* first: take gets it */
-    int64_t value;
-};
-
-static stile_status take_value(struct redis_exchange *exchange, const struct redis_reply *reply)
+stile_status stile__redis_take_value(struct redis_exchange *exchange,
+                                     const struct redis_reply *reply)
 {
     if (!is_int(reply))
         return stile__redis_odd_answer(exchange);
@@ -79,7 +75,7 @@ stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
         .exchange = {.call = {&stile__script_lock_release, object->keys, REDIS_PARTS, args, 3},
                      .patience = REDIS_PATIENT,
                      .repeatable = true,
-                     .take = take_value}};
+                     .take = stile__redis_take_value}};
     stile_status status = stile__redis_usable(&space->base);
     struct stile_lease_terms terms;
 
@@ -116,7 +112,7 @@ stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64
     struct answer_int answer = {
         .exchange = {.call = {&stile__script_lock_extend, object->keys, 2, args, 3},
                      .patience = REDIS_PATIENT,
-                     .take = take_value}};
+                     .take = stile__redis_take_value}};
     int64_t valid_ns, max_ns, most_ms = STILE_TEN_YEARS_MS;
     stile_status status = stile__redis_usable(&space->base);
 

@@ -184,6 +184,7 @@ static stile_status space_open(struct stile_settings *settings, stile **out)
     stile__mutex_init(&space->random_mutex, STILE_RANK_LEAF);
     for (i = 0; i < REDIS_BUCKETS; i++)
         list_init(&space->index[i]);
+    stile__redis_who_init(&space->who);
     status = make_prefix(space, settings->prefix);
     if (status != STILE_OK)
         goto fail;

@@ -6,7 +6,7 @@
 -- touched; 2: released, and there may be more to reap.
 -- Invariant: only the owner's own op id frees the lock.
 local value = redis.call('GET', KEYS[1])
-local mine = value and string.sub(value, 3) == ARGV[1]
+local mine = value and string.sub(value, 3, 34) == ARGV[1]
 if mine and string.sub(value, 2, 2) == '-' then
   redis.call('DEL', KEYS[1])
   return 1
