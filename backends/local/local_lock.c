@@ -90,6 +90,12 @@ static bool ends(const stile_lock_options *options)
     return options->fixed_lease || options->max_hold_ms != 0;
 }
 
+/* So does one that its owner cannot end at once. */
+static bool needs_slot(const stile_lock_options *options)
+{
+    return ends(options) || options->min_hold_ms != 0;
+}
+
 static int64_t length_ms(const stile_lock_options *options)
 {
     if (!options->fixed_lease)
@@ -138,15 +144,20 @@ static void grant(struct local_lock_object *object, uint64_t fence, uint32_t thr
                   const stile_lock_options *options, stile_hold *hold)
 {
     fill(object, fence, hold);
-    if (ends(options)) {
+    if (needs_slot(options)) {
         struct stile_lease_terms terms = {.object = object,
                                           .fence = fence,
+                                          .valid_until_ns = INT64_MAX,
                                           .lease_ms = options->lease_ms,
                                           .max_until_ns = INT64_MAX};
+        int64_t now = stile__boottime_ns();
 
-        terms.valid_until_ns = later_ns(stile__boottime_ns(), length_ms(options));
+        if (ends(options))
+            terms.valid_until_ns = later_ns(now, length_ms(options));
         if (options->max_hold_ms != 0)
-            terms.max_until_ns = later_ns(stile__boottime_ns(), options->max_hold_ms);
+            terms.max_until_ns = later_ns(now, options->max_hold_ms);
+        if (options->min_hold_ms != 0)
+            terms.keep_until_ns = later_ns(now, options->min_hold_ms);
         object->lapse_fence = fence;
         object->lapse_ns = terms.valid_until_ns;
         stile__lease_arm(&object->space->leases, &terms, hold);
@@ -366,7 +377,7 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
     }
     if (waiter != NULL)
         taken = waiter->hold;
-    if (ends(options) && taken.slot == 0) {
+    if (needs_slot(options) && taken.slot == 0) {
         status = stile__lease_reserve(&object->space->leases, &taken.slot);
         if (status != STILE_OK)
             return status;
@@ -439,6 +450,18 @@ static stile_status over(struct local_lock_object *object, const stile_hold *hol
     return hold->fence == revoked && revoked != 0 ? STILE_LOST : STILE_NOT_HELD;
 }
 
+/* The hold of this fence is over for its owner, and the lock stays taken. */
+static void keep(struct local_lock_object *object, uint64_t fence, int64_t until_ns)
+{
+    stile__mutex_lock(&object->mutex);
+    /* Unless it was taken by force meanwhile, or its time has come. */
+    if (os_load(&object->word, memory_order_relaxed) >> FENCE_SHIFT == fence) {
+        object->lapse_fence = fence;
+        object->lapse_ns = until_ns;
+    }
+    stile__mutex_unlock(&object->mutex);
+}
+
 OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object,
                                                 const stile_hold *hold)
 {
@@ -447,10 +470,15 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
     struct stile_parker *wake;
     bool passed;
 
+    terms.keep_until_ns = 0;
     if (hold->slot != 0)
-        status = stile__lease_end(&object->space->leases, hold, &terms);
+        status = stile__lease_linger(&object->space->leases, hold, &terms);
     if (status == STILE_NOT_HELD)
         return status;
+    if (status == STILE_OK && terms.keep_until_ns != 0) {
+        keep(object, hold->fence, terms.keep_until_ns);
+        return STILE_OK;
+    }
     /* Also when the lease is over: with its slot gone, nobody else ends it. */
     stile__mutex_lock(&object->mutex);
     passed = pass_on(object, hold->fence, &wake);
@@ -507,7 +535,7 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
         return local_lock_check(lock, hold, &valid_ns);
     stile__mutex_lock(&object->mutex);
     status = stile__lease_bound(leases, hold, &valid_ns, &max_ns);
-    if (status == STILE_OK) {
+    if (status == STILE_OK && valid_ns != INT64_MAX) {
         most_ns = later_ns(stile__boottime_ns(), STILE_TEN_YEARS_MS);
         valid_ns = later_ns(valid_ns, add_ms);
         if (valid_ns > most_ns)

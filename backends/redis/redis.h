@@ -178,9 +178,11 @@ struct redis_orphans {
 void stile__orphans_init(struct redis_orphans *orphans, struct redis_space *space);
 void stile__orphans_fini(struct redis_orphans *orphans);
 /* Until when (boot clock) a copy of the operation may still be executed is
- * not_after_ns; what it would leave dies by itself lease_ms later. */
+ * not_after_ns; what it would leave dies by itself lease_ms later.  It is not abandoned
+ * before keep_until_ns, 0: at once. */
 void stile__orphan_add(struct redis_orphans *orphans, struct redis_object *object,
-                       const uint64_t id[2], int64_t not_after_ns, int64_t lease_ms);
+                       const uint64_t id[2], int64_t not_after_ns, int64_t lease_ms,
+                       int64_t keep_until_ns);
 /* Abandons what is due; returns when the next is, boot clock. */
 int64_t stile__orphans_serve(struct redis_orphans *orphans, int64_t now_ns);
 /* One last attempt for all, at most until until_ns (monotonic). */

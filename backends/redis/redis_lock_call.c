@@ -84,7 +84,7 @@ void stile__redis_orphan(struct redis_object *object, const uint64_t id[2],
     struct redis_space *space = object->space;
 
     stile__orphan_add(&space->orphans, object, id, stile__redis_copies_until(space),
-                      stile__redis_lease_ms(options));
+                      stile__redis_lease_ms(options), 0);
 }
 
 /* ---- lock_try and lock_acquire: one exchange ------------------------------------------------ */

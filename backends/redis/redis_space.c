@@ -47,7 +47,8 @@ static void lapse(void *backend, const struct stile_renewal *lost)
 {
     struct redis_space *space = backend;
 
-    stile__orphan_add(&space->orphans, lost->object, lost->id, 0, lost->lease_ms);
+    stile__orphan_add(&space->orphans, lost->object, lost->id, 0, lost->lease_ms,
+                      lost->keep_until_ns);
 }
 
 static int64_t chores(void *backend, int64_t now_ns)
