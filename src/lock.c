@@ -1,6 +1,7 @@
 #include <stile/lock.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "arguments.h"
 #include "backend.h"
@@ -21,6 +22,11 @@ static stile_status new_handle(stile *space, const stile_lock_options *complete,
     lock->ops = space->backend->lock;
     lock->space = space;
     lock->options = *complete;
+    lock->plain = stile__lock_is_plain(complete) && complete->cancel == NULL;
+    if (complete->label != NULL) {
+        memcpy(lock->label, complete->label, strlen(complete->label) + 1);
+        lock->options.label = lock->label;
+    }
     status = stile__gate_init(&lock->gate);
     if (status == STILE_OK)
         *out = lock;

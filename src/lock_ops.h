@@ -16,6 +16,8 @@
  *   release  redis        yes
  *   extend   redis        yes
  *   check    no           yes
+ *   inspect  redis        yes
+ *   force_release  redis  yes
  */
 #ifndef STILE_LOCK_OPS_H
 #define STILE_LOCK_OPS_H
@@ -31,6 +33,9 @@
 #include "base/names.h"
 #include "base/wait.h"
 #include "lock_word.h"
+
+/* How many waiters an inspection lists. */
+enum { STILE_LISTED_MOST = 100 };
 
 struct stile_lock_ops {
     /* sizeof the backend's lock, whose first member is a struct stile_lock.  The
@@ -59,7 +64,17 @@ struct stile_lock_ops {
     stile_status (*release)(stile_lock *lock, const stile_hold *hold);
     stile_status (*extend)(stile_lock *lock, const stile_hold *hold, int64_t add_ms);
     stile_status (*check)(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);
+    /* As the public calls.  info is zeroed; a failed inspection leaves nothing in it. */
+    stile_status (*inspect)(stile_lock *lock, stile_lock_info *info);
+    stile_status (*force_release)(stile_lock *lock);
 };
+
+/* Whether these ask for nothing but to hold: no end, nothing to keep in mind. */
+static inline bool stile__lock_is_plain(const stile_lock_options *options)
+{
+    return !options->fixed_lease && options->max_hold_ms == 0 && options->min_hold_ms == 0 &&
+           options->label == NULL;
+}
 
 /* The part of a handle that the core knows. */
 struct stile_lock {
@@ -72,6 +87,8 @@ struct stile_lock {
     const void *object;
     const struct stile_named *named; /* the same for all handles of one lock */
     stile_lock_options options;      /* complete: nothing in it means "the default" */
+    bool plain;                      /* its acquires are, and cannot be cancelled */
+    char label[STILE_LABEL_MAX + 1];
     /* Calls that may sleep.  The others must not begin when the handle is being
      * closed, which the header says. */
     struct stile_gate gate;

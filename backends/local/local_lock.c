@@ -20,6 +20,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/deadline.h"
 #include "base/error.h"
@@ -51,6 +52,13 @@ struct local_lock_object {
     /* If the holder has a lease: its fence, and when it ends. */
     uint64_t lapse_fence;
     int64_t lapse_ns;
+    /* Who it is, if it did not just take the lock's word: when the fence is that of the
+     * owner.  The uncontended way leaves no trace here. */
+    stile_hold noted;
+    stile_party holder;
+    /* The fence of the last hold that was ended by force; 0: none.  It is written before
+     * the word changes, so that its owner, who sees another word, finds it. */
+    _Atomic uint64_t revoked_fence;
     /* How many looks it took lately until the lock came free; a hint. */
     _Atomic uint32_t spins;
     /* On a line of its own: written by every acquire and release. */
@@ -78,6 +86,12 @@ static struct stile_waiter *waiter_of(struct stile_link *link)
 static bool ends(const stile_lock_options *options)
 {
     return options->fixed_lease || options->max_hold_ms != 0;
+}
+
+/* So does one that its owner cannot end at once. */
+static bool needs_slot(const stile_lock_options *options)
+{
+    return ends(options) || options->min_hold_ms != 0;
 }
 
 static int64_t length_ms(const stile_lock_options *options)
@@ -114,24 +128,40 @@ static void settle_flag(struct local_lock_object *object)
         os_and(&object->word, ~QUEUED, memory_order_relaxed);
 }
 
-/* Fills the hold of a new owner with this fence. */
-static void grant(struct local_lock_object *object, uint64_t fence,
+static void describe(uint32_t thread, int64_t since_ms, const char *label, stile_party *party)
+{
+    memset(party, 0, sizeof *party);
+    party->thread = thread;
+    party->since_ms = since_ms;
+    if (label != NULL)
+        memcpy(party->label, label, strlen(label));
+}
+
+/* Fills the hold of a new owner with this fence, which the thread asked for. */
+static void grant(struct local_lock_object *object, uint64_t fence, uint32_t thread,
                   const stile_lock_options *options, stile_hold *hold)
 {
     fill(object, fence, hold);
-    if (ends(options)) {
+    if (needs_slot(options)) {
         struct stile_lease_terms terms = {.object = object,
                                           .fence = fence,
+                                          .valid_until_ns = INT64_MAX,
                                           .lease_ms = options->lease_ms,
                                           .max_until_ns = INT64_MAX};
+        int64_t now = stile__boottime_ns();
 
-        terms.valid_until_ns = later_ns(stile__boottime_ns(), length_ms(options));
+        if (ends(options))
+            terms.valid_until_ns = later_ns(now, length_ms(options));
         if (options->max_hold_ms != 0)
-            terms.max_until_ns = later_ns(stile__boottime_ns(), options->max_hold_ms);
+            terms.max_until_ns = later_ns(now, options->max_hold_ms);
+        if (options->min_hold_ms != 0)
+            terms.keep_until_ns = later_ns(now, options->min_hold_ms);
         object->lapse_fence = fence;
         object->lapse_ns = terms.valid_until_ns;
         stile__lease_arm(&object->space->leases, &terms, hold);
     }
+    object->noted = *hold;
+    describe(thread, stile__realtime_ms(), options->label, &object->holder);
 }
 
 static bool wants_handoff(const struct stile_waiter *waiter)
@@ -173,7 +203,7 @@ static void hand_over(struct local_lock_object *object, struct stile_waiter *wai
                       struct stile_parker **wake)
 {
     list_remove(&waiter->link);
-    grant(object, fence, waiter->options, &waiter->hold);
+    grant(object, fence, waiter->thread, waiter->options, &waiter->hold);
     /* It is in the queue, and leaving takes the mutex: it has not left. */
     stile__settle(waiter, STILE_OK, wake);
 }
@@ -316,10 +346,20 @@ static void queue_up(struct local_lock_object *object, struct stile_waiter *wait
     set_recheck(object, waiter);
     os_store(&waiter->state, STILE_WAITER_QUEUED, memory_order_relaxed);
     /* Who was woken and lost the race was first, and is again. */
-    if (waiter->woken_ns != 0)
+    if (waiter->woken_ns != 0) {
         list_push_front(&object->queue, &waiter->link);
-    else
+    } else {
+        waiter->thread = (uint32_t)stile__thread_number();
+        waiter->since_ms = stile__realtime_ms();
         list_push_back(&object->queue, &waiter->link);
+    }
+}
+
+/* Whose attempt it is. */
+static uint32_t thread_of(const struct stile_waiter *waiter)
+{
+    return waiter != NULL && waiter->woken_ns != 0 ? waiter->thread
+                                                   : (uint32_t)stile__thread_number();
 }
 
 /* waiter is NULL for a try; hold's slot is reserved if its lease ends. */
@@ -342,7 +382,7 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     if (object->closed || ((struct local_lock *)lock)->shut) {
         status = STILE_CLOSED;
     } else if (take(object, behind, may_queue, &fence)) {
-        grant(object, fence, options, hold);
+        grant(object, fence, thread_of(waiter), options, hold);
         status = STILE_OK;
     } else if (may_queue) {
         queue_up(object, waiter);
@@ -369,15 +409,15 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
     stile_hold taken = STILE_HOLD_INIT;
     stile_status status;
 
-    if (waiter != NULL && !stile__is_passive(waiter) && !ends(options) && !woken &&
-        stile__cpus() > 1) {
-        spin(object);
+    if (!woken && stile__lock_is_plain(options)) {
+        if (waiter != NULL && !stile__is_passive(waiter) && stile__cpus() > 1)
+            spin(object);
         if (take_fast(object, hold))
             return STILE_OK;
     }
     if (waiter != NULL)
         taken = waiter->hold;
-    if (ends(options) && taken.slot == 0) {
+    if (needs_slot(options) && taken.slot == 0) {
         status = stile__lease_reserve(&object->space->leases, &taken.slot);
         if (status != STILE_OK)
             return status;
@@ -397,7 +437,7 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
                                        struct stile_waiter *waiter, stile_hold *hold)
 {
     /* Who was woken owes the queue's mutex a visit. */
-    if (!ends(options) && (waiter == NULL || waiter->woken_ns == 0) &&
+    if (options == &lock->options && lock->plain && (waiter == NULL || waiter->woken_ns == 0) &&
         take_fast(object_of(lock), hold))
         return STILE_OK;
     return acquire_slowly(lock, options, waiter, hold);
@@ -436,6 +476,26 @@ static stile_status local_lock_withdraw(stile_lock *lock, struct stile_waiter *w
 
 /* ---- what an owner does -------------------------------------------------------------- */
 
+/* What to say of a hold without a lease whose fence is not in force. */
+static stile_status over(struct local_lock_object *object, const stile_hold *hold)
+{
+    uint64_t revoked = os_load(&object->revoked_fence, memory_order_relaxed);
+
+    return hold->fence == revoked && revoked != 0 ? STILE_LOST : STILE_NOT_HELD;
+}
+
+/* The hold of this fence is over for its owner, and the lock stays taken. */
+static void keep(struct local_lock_object *object, uint64_t fence, int64_t until_ns)
+{
+    stile__mutex_lock(&object->mutex);
+    /* Unless it was taken by force meanwhile, or its time has come. */
+    if (os_load(&object->word, memory_order_relaxed) >> FENCE_SHIFT == fence) {
+        object->lapse_fence = fence;
+        object->lapse_ns = until_ns;
+    }
+    stile__mutex_unlock(&object->mutex);
+}
+
 OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object,
                                                 const stile_hold *hold)
 {
@@ -444,10 +504,15 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
     struct stile_parker *wake;
     bool passed;
 
+    terms.keep_until_ns = 0;
     if (hold->slot != 0)
-        status = stile__lease_end(&object->space->leases, hold, &terms);
+        status = stile__lease_linger(&object->space->leases, hold, &terms);
     if (status == STILE_NOT_HELD)
         return status;
+    if (status == STILE_OK && terms.keep_until_ns != 0) {
+        keep(object, hold->fence, terms.keep_until_ns);
+        return STILE_OK;
+    }
     /* Also when the lease is over: with its slot gone, nobody else ends it. */
     stile__mutex_lock(&object->mutex);
     passed = pass_on(object, hold->fence, &wake);
@@ -456,7 +521,7 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
         stile__unpark(wake);
     if (status != STILE_OK || passed)
         return status;
-    return hold->slot != 0 ? STILE_LOST : STILE_NOT_HELD;
+    return hold->slot != 0 ? STILE_LOST : over(object, hold);
 }
 
 static stile_status local_lock_release(stile_lock *lock, const stile_hold *hold)
@@ -479,10 +544,11 @@ static stile_status local_lock_check(stile_lock *lock, const stile_hold *hold, i
     if (hold->object != object)
         return STILE_NOT_HELD;
     if (hold->slot == 0) {
-        uint64_t word = os_load(&object->word, memory_order_relaxed);
+        /* Acquire: who sees that it was ended by force sees that note, too. */
+        uint64_t word = os_load(&object->word, memory_order_acquire);
 
         *valid_ms = STILE_FOREVER;
-        return (word & ~QUEUED) == lock_word_held(hold->fence) ? STILE_OK : STILE_NOT_HELD;
+        return (word & ~QUEUED) == lock_word_held(hold->fence) ? STILE_OK : over(object, hold);
     }
     status = stile__lease_state(&object->space->leases, hold, &valid_ns);
     if (status == STILE_OK)
@@ -501,7 +567,7 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
         return local_lock_check(lock, hold, &valid_ns);
     stile__mutex_lock(&object->mutex);
     status = stile__lease_bound(leases, hold, &valid_ns, &max_ns);
-    if (status == STILE_OK) {
+    if (status == STILE_OK && valid_ns != INT64_MAX) {
         most_ns = later_ns(stile__boottime_ns(), STILE_TEN_YEARS_MS);
         valid_ns = later_ns(valid_ns, add_ms);
         if (valid_ns > most_ns)
@@ -516,6 +582,110 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
     return status;
 }
 
+/* ---- who holds and who waits ----------------------------------------------------------- */
+
+/* Under the mutex. */
+static void inspect_holder(const struct local_lock_object *object, uint64_t fence,
+                           stile_lock_info *info)
+{
+    info->held = true;
+    if (object->noted.fence == fence)
+        info->holder = object->holder;
+    info->lease_ms = object->lapse_fence == fence ? remaining_ms(object->lapse_ns) : STILE_FOREVER;
+}
+
+/* Under the mutex. */
+static void inspect_queue(const struct local_lock_object *object, stile_lock_info *info)
+{
+    struct stile_link *at;
+
+    for (at = object->queue.next; at != &object->queue; at = at->next) {
+        const struct stile_waiter *waiter = waiter_of(at);
+
+        if (info->waiters++ < STILE_LISTED_MOST)
+            describe(waiter->thread, waiter->since_ms,
+                     ((const stile_lock_options *)waiter->options)->label,
+                     &info->queue[info->listed++]);
+    }
+}
+
+/* Everybody is of this process. */
+static void add_process(stile_lock_info *info)
+{
+    stile_party process = {.pid = stile__process_id()};
+    size_t i;
+
+    stile__host_name(process.host, sizeof process.host);
+    for (i = 0; i < info->listed + (info->held ? 1 : 0); i++) {
+        stile_party *party = i < info->listed ? &info->queue[i] : &info->holder;
+
+        memcpy(party->host, process.host, sizeof party->host);
+        party->pid = process.pid;
+    }
+}
+
+static stile_status local_lock_inspect(stile_lock *lock, stile_lock_info *info)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_parker *wake;
+    uint64_t word;
+
+    info->queue = malloc(STILE_LISTED_MOST * sizeof *info->queue);
+    if (info->queue == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for the waiters of a lock");
+    stile__mutex_lock(&object->mutex);
+    lapse_due(object, &wake);
+    word = os_load(&object->word, memory_order_relaxed);
+    info->fence = word >> FENCE_SHIFT;
+    if (word & HELD)
+        inspect_holder(object, info->fence, info);
+    inspect_queue(object, info);
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+    add_process(info);
+    if (info->listed == 0) {
+        free(info->queue);
+        info->queue = NULL;
+    }
+    return STILE_OK;
+}
+
+/* Under the mutex: the hold of this fence is over for its owner, before anybody else can
+ * have the lock. */
+static void revoke(struct local_lock_object *object, uint64_t fence)
+{
+    os_store(&object->revoked_fence, fence, memory_order_relaxed);
+    if (object->noted.fence == fence && object->noted.slot != 0)
+        stile__lease_lost(&object->space->leases, &object->noted);
+}
+
+static stile_status local_lock_force_release(stile_lock *lock)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_parker *wake = NULL;
+    stile_status status = STILE_MISSING;
+    uint64_t word, before;
+
+    stile__mutex_lock(&object->mutex);
+    before = os_load(&object->revoked_fence, memory_order_relaxed);
+    while (status == STILE_MISSING &&
+           ((word = os_load(&object->word, memory_order_relaxed)) & HELD)) {
+        uint64_t fence = word >> FENCE_SHIFT;
+
+        revoke(object, fence);
+        if (pass_on(object, fence, &wake))
+            status = STILE_OK;
+        else
+            /* Its owner was quicker. */
+            os_store(&object->revoked_fence, before, memory_order_relaxed);
+    }
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+    return status;
+}
+
 /* ---- handles and objects ------------------------------------------------------------- */
 
 /* The core takes and frees the word by itself where that is all there is to do. */
@@ -523,7 +693,7 @@ static void share(stile_lock *lock, struct local_lock_object *object)
 {
     ((struct local_lock *)lock)->object = object;
     lock->named = &object->named;
-    if (!ends(&lock->options) && lock->options.cancel == NULL) {
+    if (lock->plain) {
         lock->word = &object->word;
         lock->object = object;
     }
@@ -602,6 +772,8 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
     object->lapse_fence = 0;
     object->lapse_ns = INT64_MAX;
+    memset(&object->noted, 0, sizeof object->noted);
+    atomic_init(&object->revoked_fence, 0);
     floor = os_load(&space->fence_floor, memory_order_relaxed);
     atomic_init(&object->spins, 0);
     atomic_init(&object->word, floor << FENCE_SHIFT | queued_flag(object));
@@ -662,4 +834,6 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .release = local_lock_release,
     .extend = local_lock_extend,
     .check = local_lock_check,
+    .inspect = local_lock_inspect,
+    .force_release = local_lock_force_release,
 };

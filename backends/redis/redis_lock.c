@@ -230,4 +230,6 @@ const struct stile_lock_ops stile__redis_lock_ops = {
     .release = redis_lock_release,
     .extend = stile__redis_extend,
     .check = stile__redis_check,
+    .inspect = stile__redis_inspect,
+    .force_release = stile__redis_force_release,
 };

@@ -145,6 +145,14 @@ void stile__unpark(struct stile_parker *parker);
 int64_t stile__monotonic_ns(void);
 int64_t stile__boottime_ns(void);
 
+/* The clock that people set, in milliseconds since 1970. */
+int64_t stile__realtime_ms(void);
+
+/* ---- who this is, for people -----------------------------------------------*/
+/* The machine's name, cut to size and always ended; "" if it has none. */
+void stile__host_name(char *name, size_t size);
+int64_t stile__process_id(void);
+
 /* ---- threads --------------------------------------------------------------*/
 struct stile_thread {
 #if defined(STILE_FIBRES)

@@ -343,6 +343,27 @@ int64_t stile__boottime_ns(void)
     return stile__monotonic_ns();
 }
 
+int64_t stile__realtime_ms(void)
+{
+    int64_t ns;
+
+    return clock_ns(CLOCK_REALTIME, &ns) ? ns / 1000000 : 0;
+}
+
+/* ---- who this is ----------------------------------------------------------- */
+
+void stile__host_name(char *name, size_t size)
+{
+    if (gethostname(name, size) != 0 && errno != ENAMETOOLONG)
+        name[0] = '\0';
+    name[size - 1] = '\0';
+}
+
+int64_t stile__process_id(void)
+{
+    return getpid();
+}
+
 /* ---- threads -------------------------------------------------------------- */
 
 #define THREAD_NAME_SIZE 16

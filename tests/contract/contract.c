@@ -11,7 +11,7 @@ struct opened {
     char queue[STILE_NAME_MAX + 32];
 };
 
-enum { SPACES_MOST = 8, THREADS_MOST = 64 };
+enum { SPACES_MOST = 8, THREADS_MOST = 128 };
 
 static struct {
     bool redis;

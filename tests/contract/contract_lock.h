@@ -8,5 +8,6 @@ int contract_lock_arguments(void);
 int contract_lock_lease(void);
 int contract_lock_wait(void);
 int contract_lock_space(void);
+int contract_lock_who(void);
 
 #endif

@@ -581,6 +581,23 @@ int64_t stile__boottime_ns(void)
     return stile__monotonic_ns() + BOOTTIME_AHEAD_NS;
 }
 
+int64_t stile__realtime_ms(void)
+{
+    return stile__monotonic_ns() / 1000000;
+}
+
+/* ---- who this is ------------------------------------------------------------ */
+
+void stile__host_name(char *name, size_t size)
+{
+    snprintf(name, size, "fibres");
+}
+
+int64_t stile__process_id(void)
+{
+    return 1;
+}
+
 /* ---- threads --------------------------------------------------------------- */
 
 unsigned stile__cpus(void)
