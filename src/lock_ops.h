@@ -129,6 +129,23 @@ struct stile_lock_call {
 
 extern const struct stile_wait_ops stile__lock_wait_ops; /* call is a stile_lock_call */
 
+/* What another primitive adds to the future of a lock that it acquires. */
+struct stile_lock_hook {
+    /* The hold is there, and is told after that. */
+    void (*granted)(struct stile_lock_hook *hook, const stile_hold *hold);
+    /* Gives a hold back that nobody took; lock is a handle of the future's own. */
+    void (*release)(struct stile_lock_hook *hook, stile_lock *lock, const stile_hold *hold);
+    void (*destroy)(struct stile_lock_hook *hook);
+};
+
+/*
+ * As stile_lock_start(), with arguments that were checked.  hook may be NULL; with
+ * STILE_OK it belongs to the future.  given NULL, or a hold that is there already.
+ */
+stile_status stile__lock_start(stile_lock *lock, int64_t timeout_ms,
+                               const stile_lock_options *complete, struct stile_lock_hook *hook,
+                               const stile_hold *given, stile_future_callback *callback,
+                               void *argument, stile_future **out);
 /* Sets the sentence of an acquire that was not granted, where nobody has yet. */
 void stile__lock_explain(stile_status status, int64_t timeout_ms);
 /* One more handle of the same lock; complete as in struct stile_lock. */

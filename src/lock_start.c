@@ -15,21 +15,44 @@ struct lock_future {
     stile_lock *own;
     struct stile_lock_call call;
     int64_t timeout_ms;
+    struct stile_lock_hook *hook; /* NULL: none */
+    stile_hold given;             /* what an attempt finds that has it already */
 };
+
+static bool is_given(const struct lock_future *future)
+{
+    return future->given.object != NULL;
+}
+
+static stile_status take_given(void *call, struct stile_waiter *waiter)
+{
+    struct lock_future *future = STILE_OF(call, struct lock_future, call);
+
+    waiter->hold = future->given;
+    return STILE_OK;
+}
+
+/* Nobody queues. */
+static const struct stile_wait_ops given_wait_ops = {.attempt = take_given};
 
 static void ended(stile_future *base, stile_status status)
 {
     struct lock_future *future = (struct lock_future *)base;
 
     stile__lock_explain(status, future->timeout_ms);
+    if (status == STILE_OK && future->hook != NULL && !is_given(future))
+        future->hook->granted(future->hook, &base->wait.waiter.hold);
     stile__gate_leave(&future->lock->gate);
 }
 
 static void release(stile_future *base, const stile_hold *hold)
 {
-    stile_lock *own = ((struct lock_future *)base)->own;
+    struct lock_future *future = (struct lock_future *)base;
 
-    own->ops->release(own, hold);
+    if (future->hook != NULL)
+        future->hook->release(future->hook, future->own, hold);
+    else
+        future->own->ops->release(future->own, hold);
 }
 
 static stile_status forget(stile_future *base)
@@ -44,6 +67,8 @@ static void destroy(stile_future *base)
     struct lock_future *future = (struct lock_future *)base;
 
     stile_lock_close(future->own);
+    if (future->hook != NULL)
+        future->hook->destroy(future->hook);
     free(future);
 }
 
@@ -98,14 +123,15 @@ static stile_status start(struct lock_future *future, int64_t timeout_ms)
     if (!stile__gate_enter(&lock->gate))
         return stile__fail(STILE_CLOSED, "the handle is being closed");
     status = stile__async_start(&lock->space->async, wait, deadline_in(timeout_ms),
-                                lock->ops->try_first);
+                                lock->ops->try_first || is_given(future));
     if (status != STILE_OK)
         stile__gate_leave(&lock->gate);
     return status;
 }
 
 static stile_status start_new(stile_lock *lock, int64_t timeout_ms,
-                              const stile_lock_options *complete, stile_future_callback *callback,
+                              const stile_lock_options *complete, struct stile_lock_hook *hook,
+                              const stile_hold *given, stile_future_callback *callback,
                               void *argument, stile_future **out)
 {
     struct lock_future *future = NULL;
@@ -113,13 +139,35 @@ static stile_status start_new(stile_lock *lock, int64_t timeout_ms,
 
     if (status != STILE_OK)
         return status;
+    future->hook = hook;
+    if (given != NULL) {
+        future->given = *given;
+        future->base.wait.ops = &given_wait_ops;
+    }
+    *out = &future->base;
     status = start(future, timeout_ms);
-    if (status == STILE_OK) {
-        *out = &future->base;
-    } else {
+    if (status != STILE_OK) {
+        /* It stays the caller's. */
+        future->hook = NULL;
         stile__future_fini(&future->base);
         destroy(&future->base);
     }
+    return status;
+}
+
+stile_status stile__lock_start(stile_lock *lock, int64_t timeout_ms,
+                               const stile_lock_options *complete, struct stile_lock_hook *hook,
+                               const stile_hold *given, stile_future_callback *callback,
+                               void *argument, stile_future **out)
+{
+    int previous = stile__cancel_off();
+    stile_future *future;
+    stile_status status =
+        start_new(lock, timeout_ms, complete, hook, given, callback, argument, &future);
+
+    stile__cancel_restore(previous);
+    if (status == STILE_OK)
+        *out = future;
     return status;
 }
 
@@ -129,7 +177,6 @@ stile_status stile_lock_start(stile_lock *lock, int64_t timeout_ms,
 {
     stile_lock_options complete;
     stile_status status;
-    int previous;
 
     if (lock == NULL)
         return stile__null_argument("lock");
@@ -146,8 +193,5 @@ stile_status stile_lock_start(stile_lock *lock, int64_t timeout_ms,
         status = stile__lock_options_complete(lock->space, options, &complete);
     if (status != STILE_OK)
         return status;
-    previous = stile__cancel_off();
-    status = start_new(lock, timeout_ms, &complete, callback, argument, out);
-    stile__cancel_restore(previous);
-    return status;
+    return stile__lock_start(lock, timeout_ms, &complete, NULL, NULL, callback, argument, out);
 }

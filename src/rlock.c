@@ -298,23 +298,24 @@ static void fill_outer(const struct count *count, stile_hold *outer)
 }
 
 /* Whether no level is over that the owner has not released itself. */
-OS_SLOW_PATH static stile_status ask_whether_held(stile_rlock *rlock, const struct count *count)
+OS_SLOW_PATH static stile_status ask_whether_held(stile_lock *lock, const struct count *count)
 {
     stile_hold outer;
     int64_t valid_ms;
     stile_status status;
 
     fill_outer(count, &outer);
-    status = rlock->lock->ops->check(rlock->lock, &outer, &valid_ms);
+    status = lock->ops->check(lock, &outer, &valid_ms);
     return status == STILE_NOT_HELD ? STILE_LOST : status;
 }
 
-static inline stile_status still_held(stile_rlock *rlock, const struct count *count)
+static inline stile_status still_held(stile_lock *lock, struct rlock_state *state,
+                                      const struct count *count)
 {
     if (count->slot == 0 &&
-        count->revocations == os_load(&rlock->state->revocations, memory_order_relaxed))
+        count->revocations == os_load(&state->revocations, memory_order_relaxed))
         return STILE_OK;
-    return ask_whether_held(rlock, count);
+    return ask_whether_held(lock, count);
 }
 
 OS_SLOW_PATH static stile_status refuse_deeper(stile_status status)
@@ -329,7 +330,7 @@ OS_SLOW_PATH static stile_status refuse_deeper(stile_status status)
 
 static inline stile_status go_deeper(stile_rlock *rlock, struct count *count, stile_hold *hold)
 {
-    stile_status status = still_held(rlock, count);
+    stile_status status = still_held(rlock->lock, rlock->state, count);
 
     if (status != STILE_OK || count->depth == STILE_RLOCK_DEPTH_MAX)
         return refuse_deeper(status);
@@ -468,32 +469,158 @@ stile_status stile_rlock_acquire_with(stile_rlock *rlock, int64_t timeout_ms,
     return acquire(rlock, timeout_ms, options, hold);
 }
 
-stile_status stile_rlock_release(stile_rlock *rlock, const stile_hold *hold)
+static inline stile_status release_level(stile_lock *lock, struct rlock_state *state,
+                                         const stile_hold *hold)
 {
-    struct count *count;
+    struct count *count = count_of_hold(state, hold);
     stile_status status;
 
-    if (rlock == NULL)
-        return stile__null_argument("rlock");
-    if (hold == NULL)
-        return stile__null_argument("hold");
-    count = count_of_hold(rlock->state, hold);
     if (count == NULL || !is_deepest(count, hold))
         return stile__fail(STILE_NOT_HELD,
                            "the hold is not the deepest level of an owner, or not the caller's");
     if (count->top == 0) {
-        end(rlock->state, count);
-        if (lock_free_word(rlock->lock, hold))
+        end(state, count);
+        if (lock_free_word(lock, hold))
             return STILE_OK;
-        return explain_hold(rlock->lock->ops->release(rlock->lock, hold));
+        return explain_hold(lock->ops->release(lock, hold));
     }
-    status = still_held(rlock, count);
+    status = still_held(lock, state, count);
     count->top = hold->id[1];
     count->depth--;
 #if STILE_BUG == 8
-    return rlock->lock->ops->release(rlock->lock, hold);
+    return lock->ops->release(lock, hold);
 #endif
     return explain_hold(status);
+}
+
+stile_status stile_rlock_release(stile_rlock *rlock, const stile_hold *hold)
+{
+    if (rlock == NULL)
+        return stile__null_argument("rlock");
+    if (hold == NULL)
+        return stile__null_argument("hold");
+    return release_level(rlock->lock, rlock->state, hold);
+}
+
+/* ---- futures ----------------------------------------------------------------------------- */
+
+/* What a future of a reentrant lock adds to one of a lock: the count, once it is held. */
+struct rlock_hook {
+    struct stile_lock_hook base; /* first: what the lock knows */
+    stile *space;
+    struct rlock_state *state;
+    uint64_t owner;
+    struct count *fresh; /* NULL once it is the owner's */
+};
+
+static void note_granted(struct stile_lock_hook *base, const stile_hold *hold)
+{
+    struct rlock_hook *hook = (struct rlock_hook *)base;
+
+    begin(hook->state, hook->owner, hook->fresh, hold);
+    stile__mutex_lock(&hook->state->mutex);
+    push(&hook->state->numbered, hook->fresh);
+    stile__mutex_unlock(&hook->state->mutex);
+    hook->fresh = NULL;
+}
+
+static void release_untaken(struct stile_lock_hook *base, stile_lock *lock, const stile_hold *hold)
+{
+    (void)release_level(lock, ((struct rlock_hook *)base)->state, hold);
+}
+
+static void destroy_hook(struct stile_lock_hook *base)
+{
+    struct rlock_hook *hook = (struct rlock_hook *)base;
+
+    free(hook->fresh);
+    /* In a child of fork() another thread may have been in the table. */
+    if (!stile__space_forked(hook->space))
+        stile__names_unref(&hook->space->composed, &hook->state->named);
+    stile__space_unref(hook->space);
+    free(hook);
+}
+
+static stile_status new_hook(stile_rlock *rlock, uint64_t owner, struct rlock_hook **out)
+{
+    struct rlock_hook *hook = calloc(1, sizeof *hook);
+    stile_status status;
+
+    if (hook == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for a future");
+    status = provide_count(owner, &hook->fresh);
+    if (status != STILE_OK) {
+        free(hook);
+        return status;
+    }
+    hook->base = (struct stile_lock_hook){
+        .granted = note_granted, .release = release_untaken, .destroy = destroy_hook};
+    hook->space = rlock->lock->space;
+    hook->state = rlock->state;
+    hook->owner = owner;
+    stile__space_ref(hook->space);
+    stile__names_ref(&hook->state->named);
+    *out = hook;
+    return STILE_OK;
+}
+
+/* An owner's next level needs no wait: its future is done from the start. */
+static stile_status start_with_hook(stile_rlock *rlock, int64_t timeout_ms,
+                                    const stile_lock_options *complete, struct rlock_hook *hook,
+                                    stile_future_callback *callback, void *argument,
+                                    stile_future **out)
+{
+    struct count *count = find_count(rlock->state, hook->owner);
+    stile_hold deeper;
+    stile_status status;
+
+    if (count == NULL)
+        return stile__lock_start(rlock->lock, timeout_ms, complete, &hook->base, NULL, callback,
+                                 argument, out);
+    status = go_deeper(rlock, count, &deeper);
+    if (status != STILE_OK)
+        return status;
+    status = stile__lock_start(rlock->lock, timeout_ms, complete, &hook->base, &deeper, callback,
+                               argument, out);
+    if (status != STILE_OK)
+        (void)release_level(rlock->lock, rlock->state, &deeper);
+    return status;
+}
+
+stile_status stile_rlock_start(stile_rlock *rlock, int64_t timeout_ms,
+                               const stile_rlock_options *options, stile_future_callback *callback,
+                               void *argument, stile_future **out)
+{
+    stile_lock_options complete;
+    struct rlock_hook *hook = NULL;
+    stile_status status;
+    uint64_t owner;
+
+    if (rlock == NULL)
+        return stile__null_argument("rlock");
+    if (out == NULL)
+        return stile__null_argument("out");
+    status = stile__check_timeout(timeout_ms);
+    if (status != STILE_OK)
+        return status;
+    if (stile__space_forked(rlock->lock->space))
+        return stile__fail(STILE_FORKED, "the space was opened by the parent process");
+    owner = options == NULL ? rlock->owner : options->owner;
+    if (owner == 0)
+        return stile__fail(STILE_INVALID, "options name no owner: the thread that waits is the "
+                                          "library's");
+    if (options == NULL)
+        complete = rlock->lock->options;
+    else
+        status = stile__lock_options_complete(rlock->lock->space, &options->lock, &complete);
+    if (status == STILE_OK)
+        status = new_hook(rlock, owner, &hook);
+    if (status != STILE_OK)
+        return status;
+    status = start_with_hook(rlock, timeout_ms, &complete, hook, callback, argument, out);
+    if (status != STILE_OK)
+        destroy_hook(&hook->base);
+    return status;
 }
 
 /* ---- the rest is the lock's --------------------------------------------------------------- */
@@ -543,4 +670,20 @@ uint64_t stile_rlock_depth(stile_rlock *rlock, uint64_t owner)
     const struct count *count = rlock == NULL ? NULL : find_count(rlock->state, owner);
 
     return count == NULL ? 0 : count->depth;
+}
+
+stile_status stile_rlock_inspect(stile_rlock *rlock, stile_lock_info *info)
+{
+    if (rlock == NULL)
+        return stile__null_argument("rlock");
+    return stile_lock_inspect(rlock->lock, info);
+}
+
+stile_status stile_rlock_force_release(stile_rlock *rlock)
+{
+    if (rlock == NULL)
+        return stile__null_argument("rlock");
+    /* Before it is: who goes deeper looks then whether it still counts. */
+    os_add(&rlock->state->revocations, 1, memory_order_relaxed);
+    return stile_lock_force_release(rlock->lock);
 }

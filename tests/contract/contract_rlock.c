@@ -354,6 +354,127 @@ static void reentry_after_the_lease_is_lost_and_no_new_hold(void **state)
     stile_rlock_close(rlock);
 }
 
+/* ---- futures ------------------------------------------------------------------------------- */
+
+static stile_future *start(stile_rlock *rlock, uint64_t owner, int64_t timeout_ms)
+{
+    const stile_rlock_options options = {.owner = owner};
+    stile_future *future = NULL;
+
+    assert_status(stile_rlock_start(rlock, timeout_ms, &options, NULL, NULL, &future), STILE_OK);
+    return future;
+}
+
+static void future_of_a_free_lock_gives_its_owner_the_first_level(void **state)
+{
+    stile_rlock *rlock = rlock_open("future", NULL);
+    stile_future *future = start(rlock, 5, STILE_FOREVER), *deeper;
+    stile_hold outer, inner;
+
+    (void)state;
+    assert_status(stile_future_wait(future, CONTRACT_SOON_MS), STILE_OK);
+    assert_int_equal(stile_rlock_depth(rlock, 5), 1);
+    assert_status(stile_future_take(future, &outer), STILE_OK);
+    /* The next level needs no wait. */
+    deeper = start(rlock, 5, 0);
+    assert_true(stile_future_done(deeper));
+    assert_status(stile_future_take(deeper, &inner), STILE_OK);
+    assert_int_equal(stile_rlock_depth(rlock, 5), 2);
+    check_taken(rlock);
+    assert_status(stile_rlock_release(rlock, &inner), STILE_OK);
+    assert_status(stile_rlock_release(rlock, &outer), STILE_OK);
+    check_free(rlock);
+    stile_future_close(future);
+    stile_future_close(deeper);
+    stile_rlock_close(rlock);
+}
+
+static void future_waits_for_another_owner(void **state)
+{
+    stile_rlock *rlock = rlock_open("waiting future", NULL);
+    stile_future *future, *refused;
+    stile_hold held, hold;
+
+    (void)state;
+    assert_status(stile_rlock_acquire(rlock, 0, &held), STILE_OK);
+    future = start(rlock, 6, STILE_FOREVER);
+    refused = start(rlock, 7, 0);
+    assert_status(stile_future_wait(refused, CONTRACT_SOON_MS), STILE_OK);
+    assert_status(stile_future_take(refused, &hold), STILE_TIMEOUT);
+    assert_false(stile_future_done(future));
+    assert_status(stile_rlock_release(rlock, &held), STILE_OK);
+    assert_status(stile_future_wait(future, CONTRACT_SOON_MS), STILE_OK);
+    assert_status(stile_future_take(future, &hold), STILE_OK);
+    assert_true(hold.fence > held.fence);
+    assert_int_equal(stile_rlock_depth(rlock, 6), 1);
+    assert_status(stile_rlock_release(rlock, &hold), STILE_OK);
+    stile_future_close(future);
+    stile_future_close(refused);
+    stile_rlock_close(rlock);
+}
+
+static void level_that_nobody_took_is_released_with_its_future(void **state)
+{
+    stile_rlock *rlock = rlock_open("untaken", NULL);
+    stile_future *outer = start(rlock, 5, STILE_FOREVER), *inner;
+
+    (void)state;
+    assert_status(stile_future_wait(outer, CONTRACT_SOON_MS), STILE_OK);
+    inner = start(rlock, 5, 0);
+    assert_int_equal(stile_rlock_depth(rlock, 5), 2);
+    stile_future_close(inner);
+    assert_int_equal(stile_rlock_depth(rlock, 5), 1);
+    stile_future_close(outer);
+    assert_int_equal(stile_rlock_depth(rlock, 5), 0);
+    check_free(rlock);
+    stile_rlock_close(rlock);
+}
+
+static void future_needs_an_owner_that_is_a_number(void **state)
+{
+    stile_rlock *rlock = rlock_open("nobody", NULL);
+    stile_future *future = NULL;
+
+    (void)state;
+    assert_status(stile_rlock_start(rlock, 0, NULL, NULL, NULL, &future), STILE_INVALID);
+    assert_non_null(strstr(stile_error_detail(), "owner"));
+    assert_status(stile_rlock_start(NULL, 0, NULL, NULL, NULL, &future), STILE_INVALID);
+    assert_status(stile_rlock_start(rlock, 0, NULL, NULL, NULL, NULL), STILE_INVALID);
+    assert_null(future);
+    stile_rlock_close(rlock);
+}
+
+/* ---- who holds, and force -------------------------------------------------------------------- */
+
+static void owner_whose_lock_was_taken_by_force_is_told_at_its_next_call(void **state)
+{
+    const stile_rlock_options labelled = {.lock = {.label = "deep"}};
+    stile_rlock *rlock = rlock_open("force", NULL);
+    stile_hold outer, inner, next;
+    stile_lock_info info;
+
+    (void)state;
+    assert_status(stile_rlock_force_release(rlock), STILE_MISSING);
+    assert_status(stile_rlock_acquire_with(rlock, 0, &labelled, &outer), STILE_OK);
+    assert_status(stile_rlock_acquire(rlock, 0, &inner), STILE_OK);
+    assert_status(stile_rlock_inspect(rlock, &info), STILE_OK);
+    assert_true(info.held);
+    assert_string_equal(info.holder.label, "deep");
+    stile_lock_info_free(&info);
+    assert_status(stile_rlock_force_release(rlock), STILE_OK);
+    check_free(rlock);
+    if (!contract_on_redis())
+        assert_status(stile_rlock_acquire(rlock, 0, &next), STILE_LOST);
+    assert_int_equal(stile_rlock_depth(rlock, 0), 2);
+    (void)stile_rlock_release(rlock, &inner);
+    assert_status(stile_rlock_release(rlock, &outer), STILE_LOST);
+    assert_status(stile_rlock_acquire(rlock, CONTRACT_SOON_MS, &next), STILE_OK);
+    assert_status(stile_rlock_release(rlock, &next), STILE_OK);
+    assert_status(stile_rlock_inspect(NULL, &info), STILE_INVALID);
+    assert_status(stile_rlock_force_release(NULL), STILE_INVALID);
+    stile_rlock_close(rlock);
+}
+
 /* ---- arguments ------------------------------------------------------------------------------ */
 
 static void missing_arguments_are_named(void **state)
@@ -518,6 +639,11 @@ int main(int argc, char **argv)
         contract_test(owner_can_be_a_number_that_threads_share),
         contract_test(lease_is_that_of_all_levels),
         contract_test(reentry_after_the_lease_is_lost_and_no_new_hold),
+        contract_test(future_of_a_free_lock_gives_its_owner_the_first_level),
+        contract_test(future_waits_for_another_owner),
+        contract_test(level_that_nobody_took_is_released_with_its_future),
+        contract_test(future_needs_an_owner_that_is_a_number),
+        contract_test(owner_whose_lock_was_taken_by_force_is_told_at_its_next_call),
         contract_test(missing_arguments_are_named),
         contract_test(block_runs_once_and_releases_on_every_way_out),
         contract_test(block_does_not_run_without_the_lock),
