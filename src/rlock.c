@@ -26,10 +26,10 @@
 #include "lock_ops.h"
 
 /* How deep one owner holds one name. */
-struct count {
-    struct count *next; /* of the same thread or name; or idle */
-    uint64_t serial;    /* of the state */
-    uint64_t owner;     /* 0 for a thread */
+struct stile_rlock_count {
+    struct stile_rlock_count *next; /* of the same thread or name; or idle */
+    uint64_t serial;                /* of the state */
+    uint64_t owner;                 /* 0 for a thread */
     uint64_t depth;
     uint64_t top;  /* the number of the deepest level; 0: it is the outermost */
     uint64_t last; /* number given */
@@ -45,15 +45,15 @@ struct count {
 
 /* What a thread keeps: most recently acquired first. */
 struct counts {
-    struct count *held;
-    struct count *idle;
+    struct stile_rlock_count *held;
+    struct stile_rlock_count *idle;
 };
 
-struct rlock_state {
+struct stile_rlock_state {
     struct stile_named named; /* first: what the table of names knows */
     uint64_t serial;
     struct stile_mutex mutex;
-    struct count *numbered; /* counts of owners that are numbers, under the mutex */
+    struct stile_rlock_count *numbered; /* counts of owners that are numbers, under the mutex */
     /* Somebody holds it, without a lease, by a count that needs the serial: it has to
      * stay though nobody has a handle.  Written by who holds the lock. */
     _Atomic bool held;
@@ -65,18 +65,12 @@ struct rlock_state {
     _Atomic uint32_t revocations;
 };
 
-struct stile_rlock {
-    stile_lock *lock;
-    struct rlock_state *state;
-    uint64_t owner;
-};
-
 /* ---- states ------------------------------------------------------------------- */
 
 struct stile_named *stile__rlock_make(void)
 {
     static _Atomic uint64_t last;
-    struct rlock_state *state = calloc(1, sizeof *state);
+    struct stile_rlock_state *state = calloc(1, sizeof *state);
 
     if (state == NULL)
         return NULL;
@@ -90,16 +84,16 @@ struct stile_named *stile__rlock_make(void)
 
 bool stile__rlock_busy(struct stile_named *named)
 {
-    struct rlock_state *state = (struct rlock_state *)(void *)named;
+    struct stile_rlock_state *state = (struct stile_rlock_state *)(void *)named;
 
     return os_load(&state->held, memory_order_relaxed) ||
            os_load(&state->leased, memory_order_relaxed) > 0;
 }
 
-static void free_list(struct count *count)
+static void free_list(struct stile_rlock_count *count)
 {
     while (count != NULL) {
-        struct count *next = count->next;
+        struct stile_rlock_count *next = count->next;
 
         free(count);
         count = next;
@@ -108,7 +102,7 @@ static void free_list(struct count *count)
 
 void stile__rlock_destroy(struct stile_named *named)
 {
-    struct rlock_state *state = (struct rlock_state *)(void *)named;
+    struct stile_rlock_state *state = (struct stile_rlock_state *)(void *)named;
 
     free_list(state->numbered);
     stile__mutex_fini(&state->mutex);
@@ -142,10 +136,10 @@ static struct counts *counts_of_thread(void)
 }
 
 /* The owner's count of this name, or NULL.  owner 0 is the calling thread. */
-static inline struct count *find_count(struct rlock_state *state, uint64_t owner)
+static inline struct stile_rlock_count *find_count(struct stile_rlock_state *state, uint64_t owner)
 {
     const struct counts *counts = *os_kept();
-    struct count *count;
+    struct stile_rlock_count *count;
 
     if (owner == 0) {
         count = counts == NULL ? NULL : counts->held;
@@ -161,33 +155,32 @@ static inline struct count *find_count(struct rlock_state *state, uint64_t owner
     return count;
 }
 
-/* Sees to it that noting a hold cannot fail, before there is one: *fresh is a count for
- * a number; a thread has one among its idle ones, which nobody else takes. */
-OS_SLOW_PATH static stile_status provide_count(uint64_t owner, struct count **fresh)
+static stile_status no_memory(void)
 {
-    struct counts *counts = owner == 0 ? counts_of_thread() : NULL;
-
-    *fresh = NULL;
-    if (counts != NULL && counts->idle != NULL)
-        return STILE_OK;
-    *fresh = owner != 0 || counts != NULL ? calloc(1, sizeof **fresh) : NULL;
-    if (*fresh == NULL)
-        return stile__fail(STILE_NO_MEMORY, "no memory to count how deep a lock is held");
-    if (owner == 0) {
-        counts->idle = *fresh;
-        *fresh = NULL;
-    }
-    return STILE_OK;
+    return stile__fail(STILE_NO_MEMORY, "no memory to count how deep a lock is held");
 }
 
-static inline void push(struct count **list, struct count *count)
+/* Sees to it that the thread has an idle count, before there is a hold: noting it cannot
+ * fail then. */
+OS_SLOW_PATH static stile_status provide_idle(void)
+{
+    struct counts *counts = counts_of_thread();
+
+    if (counts == NULL)
+        return no_memory();
+    if (counts->idle == NULL)
+        counts->idle = calloc(1, sizeof *counts->idle);
+    return counts->idle == NULL ? no_memory() : STILE_OK;
+}
+
+static inline void push(struct stile_rlock_count **list, struct stile_rlock_count *count)
 {
     count->next = *list;
     *list = count;
 }
 
-static inline void begin(struct rlock_state *state, uint64_t owner, struct count *count,
-                         const stile_hold *outer)
+static inline void begin(struct stile_rlock_state *state, uint64_t owner,
+                         struct stile_rlock_count *count, const stile_hold *outer)
 {
     count->serial = state->serial;
     count->owner = owner;
@@ -209,15 +202,16 @@ static inline void begin(struct rlock_state *state, uint64_t owner, struct count
 
 /* The same for the calling thread, with its first idle count, after which comes next:
  * both were read before the lock was taken, since nothing is read early across that. */
-static inline void begin_by_thread(struct rlock_state *state, struct counts *counts,
-                                   struct count *count, struct count *next, const stile_hold *outer)
+static inline void begin_by_thread(struct stile_rlock_state *state, struct counts *counts,
+                                   struct stile_rlock_count *count, struct stile_rlock_count *next,
+                                   const stile_hold *outer)
 {
     counts->idle = next;
     begin(state, 0, count, outer);
     push(&counts->held, count);
 }
 
-static void unlink_count(struct count **at, struct count *count)
+static void unlink_count(struct stile_rlock_count **at, struct stile_rlock_count *count)
 {
     while (*at != count)
         at = &(*at)->next;
@@ -225,7 +219,7 @@ static void unlink_count(struct count **at, struct count *count)
 }
 
 /* The owner has released the outermost level. */
-static inline void end(struct rlock_state *state, struct count *count)
+static inline void end(struct stile_rlock_state *state, struct stile_rlock_count *count)
 {
     struct counts *counts = *os_kept();
 
@@ -246,29 +240,30 @@ static inline void end(struct rlock_state *state, struct count *count)
 
 /* ---- levels -------------------------------------------------------------------------- */
 
-static inline bool is_outer(const struct count *count, const stile_hold *hold)
+static inline bool is_outer(const struct stile_rlock_count *count, const stile_hold *hold)
 {
     return hold->id[0] == count->id[0] && hold->id[1] == count->id[1];
 }
 
-static inline bool is_deepest(const struct count *count, const stile_hold *hold)
+static inline bool is_deepest(const struct stile_rlock_count *count, const stile_hold *hold)
 {
     return count->top == 0 ? is_outer(count, hold)
                            : hold->id[0] == count->top && !is_outer(count, hold);
 }
 
 /* Whether hold is a level of count. */
-static inline bool matches(const struct count *count, const stile_hold *hold)
+static inline bool matches(const struct stile_rlock_count *count, const stile_hold *hold)
 {
     return count->fence == hold->fence && count->object == hold->object &&
            count->slot == hold->slot && count->generation == hold->generation;
 }
 
 /* The count that hold is a level of, if its owner is the calling thread or a number. */
-static inline struct count *count_of_hold(struct rlock_state *state, const stile_hold *hold)
+static inline struct stile_rlock_count *count_of_hold(struct stile_rlock_state *state,
+                                                      const stile_hold *hold)
 {
     const struct counts *counts = *os_kept();
-    struct count *count = counts == NULL ? NULL : counts->held;
+    struct stile_rlock_count *count = counts == NULL ? NULL : counts->held;
 
     while (count != NULL && (count->serial != state->serial || !matches(count, hold)))
         count = count->next;
@@ -282,7 +277,8 @@ static inline struct count *count_of_hold(struct rlock_state *state, const stile
     return count;
 }
 
-static inline void fill(const struct count *count, uint64_t id, uint64_t above, stile_hold *hold)
+static inline void fill(const struct stile_rlock_count *count, uint64_t id, uint64_t above,
+                        stile_hold *hold)
 {
     hold->fence = count->fence;
     hold->object = count->object;
@@ -292,13 +288,14 @@ static inline void fill(const struct count *count, uint64_t id, uint64_t above, 
     hold->generation = count->generation;
 }
 
-static void fill_outer(const struct count *count, stile_hold *outer)
+static void fill_outer(const struct stile_rlock_count *count, stile_hold *outer)
 {
     fill(count, count->id[0], count->id[1], outer);
 }
 
 /* Whether no level is over that the owner has not released itself. */
-OS_SLOW_PATH static stile_status ask_whether_held(stile_lock *lock, const struct count *count)
+OS_SLOW_PATH static stile_status ask_whether_held(stile_lock *lock,
+                                                  const struct stile_rlock_count *count)
 {
     stile_hold outer;
     int64_t valid_ms;
@@ -309,8 +306,8 @@ OS_SLOW_PATH static stile_status ask_whether_held(stile_lock *lock, const struct
     return status == STILE_NOT_HELD ? STILE_LOST : status;
 }
 
-static inline stile_status still_held(stile_lock *lock, struct rlock_state *state,
-                                      const struct count *count)
+static inline stile_status still_held(stile_lock *lock, struct stile_rlock_state *state,
+                                      const struct stile_rlock_count *count)
 {
     if (count->slot == 0 &&
         count->revocations == os_load(&state->revocations, memory_order_relaxed))
@@ -328,7 +325,8 @@ OS_SLOW_PATH static stile_status refuse_deeper(stile_status status)
     return status;
 }
 
-static inline stile_status go_deeper(stile_rlock *rlock, struct count *count, stile_hold *hold)
+static inline stile_status go_deeper(stile_rlock *rlock, struct stile_rlock_count *count,
+                                     stile_hold *hold)
 {
     stile_status status = still_held(rlock->lock, rlock->state, count);
 
@@ -361,7 +359,7 @@ stile_status stile_rlock_open(stile *space, const char *name, const stile_rlock_
     status = stile__names_get(&space->composed, STILE_RLOCK, name, &named);
     if (status != STILE_OK)
         goto fail_lock;
-    rlock->state = (struct rlock_state *)(void *)named;
+    rlock->state = (struct stile_rlock_state *)(void *)named;
     rlock->owner = options == NULL ? 0 : options->owner;
     *out = rlock;
     return STILE_OK;
@@ -396,9 +394,8 @@ OS_SLOW_PATH static stile_status acquire_outer(stile_rlock *rlock, int64_t timeo
                                                const stile_rlock_options *options, uint64_t owner,
                                                stile_hold *hold)
 {
-    struct rlock_state *state = rlock->state;
-    struct count *fresh;
-    stile_status status = provide_count(owner, &fresh);
+    struct stile_rlock_count *fresh = NULL;
+    stile_status status = owner == 0 ? provide_idle() : stile__rlock_provide(&fresh);
 
     if (status != STILE_OK)
         return status;
@@ -409,12 +406,9 @@ OS_SLOW_PATH static stile_status acquire_outer(stile_rlock *rlock, int64_t timeo
     } else if (owner == 0) {
         struct counts *counts = *os_kept();
 
-        begin_by_thread(state, counts, counts->idle, counts->idle->next, hold);
+        begin_by_thread(rlock->state, counts, counts->idle, counts->idle->next, hold);
     } else {
-        begin(state, owner, fresh, hold);
-        stile__mutex_lock(&state->mutex);
-        push(&state->numbered, fresh);
-        stile__mutex_unlock(&state->mutex);
+        stile__rlock_begin(rlock->state, owner, fresh, hold);
     }
     return status;
 }
@@ -423,7 +417,7 @@ static stile_status acquire(stile_rlock *rlock, int64_t timeout_ms,
                             const stile_rlock_options *options, stile_hold *hold)
 {
     uint64_t owner = options == NULL ? rlock->owner : options->owner;
-    struct count *count = find_count(rlock->state, owner);
+    struct stile_rlock_count *count = find_count(rlock->state, owner);
     stile_status status = timeout_ms < STILE_FOREVER ? stile__check_timeout(timeout_ms) : STILE_OK;
 
     if (status != STILE_OK)
@@ -447,8 +441,8 @@ stile_status stile_rlock_acquire(stile_rlock *rlock, int64_t timeout_ms, stile_h
             if (counts->held->serial == rlock->state->serial)
                 return go_deeper(rlock, counts->held, hold);
         } else if (counts->idle != NULL) {
-            struct rlock_state *state = rlock->state;
-            struct count *count = counts->idle, *next = count->next;
+            struct stile_rlock_state *state = rlock->state;
+            struct stile_rlock_count *count = counts->idle, *next = count->next;
 
             if (lock_take_word(rlock->lock, hold)) {
                 begin_by_thread(state, counts, count, next, hold);
@@ -469,10 +463,10 @@ stile_status stile_rlock_acquire_with(stile_rlock *rlock, int64_t timeout_ms,
     return acquire(rlock, timeout_ms, options, hold);
 }
 
-static inline stile_status release_level(stile_lock *lock, struct rlock_state *state,
+static inline stile_status release_level(stile_lock *lock, struct stile_rlock_state *state,
                                          const stile_hold *hold)
 {
-    struct count *count = count_of_hold(state, hold);
+    struct stile_rlock_count *count = count_of_hold(state, hold);
     stile_status status;
 
     if (count == NULL || !is_deepest(count, hold))
@@ -502,131 +496,43 @@ stile_status stile_rlock_release(stile_rlock *rlock, const stile_hold *hold)
     return release_level(rlock->lock, rlock->state, hold);
 }
 
-/* ---- futures ----------------------------------------------------------------------------- */
+/* ---- for futures --------------------------------------------------------------------------- */
 
-/* What a future of a reentrant lock adds to one of a lock: the count, once it is held. */
-struct rlock_hook {
-    struct stile_lock_hook base; /* first: what the lock knows */
-    stile *space;
-    struct rlock_state *state;
-    uint64_t owner;
-    struct count *fresh; /* NULL once it is the owner's */
-};
-
-static void note_granted(struct stile_lock_hook *base, const stile_hold *hold)
+bool stile__rlock_holds(struct stile_rlock_state *state, uint64_t owner)
 {
-    struct rlock_hook *hook = (struct rlock_hook *)base;
-
-    begin(hook->state, hook->owner, hook->fresh, hold);
-    stile__mutex_lock(&hook->state->mutex);
-    push(&hook->state->numbered, hook->fresh);
-    stile__mutex_unlock(&hook->state->mutex);
-    hook->fresh = NULL;
+    return find_count(state, owner) != NULL;
 }
 
-static void release_untaken(struct stile_lock_hook *base, stile_lock *lock, const stile_hold *hold)
+stile_status stile__rlock_deeper(stile_rlock *rlock, uint64_t owner, stile_hold *hold)
 {
-    (void)release_level(lock, ((struct rlock_hook *)base)->state, hold);
+    return go_deeper(rlock, find_count(rlock->state, owner), hold);
 }
 
-static void destroy_hook(struct stile_lock_hook *base)
+stile_status stile__rlock_provide(struct stile_rlock_count **fresh)
 {
-    struct rlock_hook *hook = (struct rlock_hook *)base;
-
-    free(hook->fresh);
-    /* In a child of fork() another thread may have been in the table. */
-    if (!stile__space_forked(hook->space))
-        stile__names_unref(&hook->space->composed, &hook->state->named);
-    stile__space_unref(hook->space);
-    free(hook);
+    *fresh = calloc(1, sizeof **fresh);
+    return *fresh == NULL ? no_memory() : STILE_OK;
 }
 
-static stile_status new_hook(stile_rlock *rlock, uint64_t owner, struct rlock_hook **out)
+void stile__rlock_begin(struct stile_rlock_state *state, uint64_t owner,
+                        struct stile_rlock_count *fresh, const stile_hold *outer)
 {
-    struct rlock_hook *hook = calloc(1, sizeof *hook);
-    stile_status status;
-
-    if (hook == NULL)
-        return stile__fail(STILE_NO_MEMORY, "no memory for a future");
-    status = provide_count(owner, &hook->fresh);
-    if (status != STILE_OK) {
-        free(hook);
-        return status;
-    }
-    hook->base = (struct stile_lock_hook){
-        .granted = note_granted, .release = release_untaken, .destroy = destroy_hook};
-    hook->space = rlock->lock->space;
-    hook->state = rlock->state;
-    hook->owner = owner;
-    stile__space_ref(hook->space);
-    stile__names_ref(&hook->state->named);
-    *out = hook;
-    return STILE_OK;
+    begin(state, owner, fresh, outer);
+    stile__mutex_lock(&state->mutex);
+    push(&state->numbered, fresh);
+    stile__mutex_unlock(&state->mutex);
 }
 
-/* An owner's next level needs no wait: its future is done from the start. */
-static stile_status start_with_hook(stile_rlock *rlock, int64_t timeout_ms,
-                                    const stile_lock_options *complete, struct rlock_hook *hook,
-                                    stile_future_callback *callback, void *argument,
-                                    stile_future **out)
+stile_status stile__rlock_release(stile_lock *lock, struct stile_rlock_state *state,
+                                  const stile_hold *hold)
 {
-    struct count *count = find_count(rlock->state, hook->owner);
-    stile_hold deeper;
-    stile_status status;
-
-    if (count == NULL)
-        return stile__lock_start(rlock->lock, timeout_ms, complete, &hook->base, NULL, callback,
-                                 argument, out);
-    status = go_deeper(rlock, count, &deeper);
-    if (status != STILE_OK)
-        return status;
-    status = stile__lock_start(rlock->lock, timeout_ms, complete, &hook->base, &deeper, callback,
-                               argument, out);
-    if (status != STILE_OK)
-        (void)release_level(rlock->lock, rlock->state, &deeper);
-    return status;
-}
-
-stile_status stile_rlock_start(stile_rlock *rlock, int64_t timeout_ms,
-                               const stile_rlock_options *options, stile_future_callback *callback,
-                               void *argument, stile_future **out)
-{
-    stile_lock_options complete;
-    struct rlock_hook *hook = NULL;
-    stile_status status;
-    uint64_t owner;
-
-    if (rlock == NULL)
-        return stile__null_argument("rlock");
-    if (out == NULL)
-        return stile__null_argument("out");
-    status = stile__check_timeout(timeout_ms);
-    if (status != STILE_OK)
-        return status;
-    if (stile__space_forked(rlock->lock->space))
-        return stile__fail(STILE_FORKED, "the space was opened by the parent process");
-    owner = options == NULL ? rlock->owner : options->owner;
-    if (owner == 0)
-        return stile__fail(STILE_INVALID, "options name no owner: the thread that waits is the "
-                                          "library's");
-    if (options == NULL)
-        complete = rlock->lock->options;
-    else
-        status = stile__lock_options_complete(rlock->lock->space, &options->lock, &complete);
-    if (status == STILE_OK)
-        status = new_hook(rlock, owner, &hook);
-    if (status != STILE_OK)
-        return status;
-    status = start_with_hook(rlock, timeout_ms, &complete, hook, callback, argument, out);
-    if (status != STILE_OK)
-        destroy_hook(&hook->base);
-    return status;
+    return release_level(lock, state, hold);
 }
 
 /* ---- the rest is the lock's --------------------------------------------------------------- */
 
 /* Whether count does not have this level any more. */
-static bool is_past(const struct count *count, const stile_hold *hold)
+static bool is_past(const struct stile_rlock_count *count, const stile_hold *hold)
 {
     return !is_outer(count, hold) && hold->id[0] > count->top;
 }
@@ -634,7 +540,7 @@ static bool is_past(const struct count *count, const stile_hold *hold)
 /* The hold of the lock that hold is a level of.  STILE_NOT_HELD: it is over. */
 static stile_status find_outer(stile_rlock *rlock, const stile_hold *hold, stile_hold *outer)
 {
-    const struct count *count;
+    const struct stile_rlock_count *count;
 
     if (rlock == NULL)
         return stile__null_argument("rlock");
@@ -667,7 +573,7 @@ stile_status stile_rlock_check(stile_rlock *rlock, const stile_hold *hold, int64
 
 uint64_t stile_rlock_depth(stile_rlock *rlock, uint64_t owner)
 {
-    const struct count *count = rlock == NULL ? NULL : find_count(rlock->state, owner);
+    const struct stile_rlock_count *count = rlock == NULL ? NULL : find_count(rlock->state, owner);
 
     return count == NULL ? 0 : count->depth;
 }
