@@ -39,14 +39,18 @@ static void tell(stile_future *future)
 static void note_end(struct stile_async_wait *wait, stile_status status)
 {
     stile_future *future = (stile_future *)wait;
+    struct stile_gate *gate = future->gate;
 
-    future->ops->ended(future, status);
+    if (status != STILE_OK)
+        future->ops->explain(future, status);
     stile__mutex_lock(&future->mutex);
     future->status = status;
     if (status != STILE_OK)
         memcpy(future->detail, stile_error_detail(), strlen(stile_error_detail()) + 1);
     tell(future);
     stile__mutex_unlock(&future->mutex);
+    /* Last, so that who closes the handle finds its futures done. */
+    stile__gate_leave(gate);
 }
 
 stile_status stile__future_init(stile_future *future, const struct stile_future_ops *ops,

@@ -17,12 +17,9 @@ struct lock_future {
     int64_t timeout_ms;
 };
 
-static void ended(stile_future *base, stile_status status)
+static void explain(stile_future *base, stile_status status)
 {
-    struct lock_future *future = (struct lock_future *)base;
-
-    stile__lock_explain(status, future->timeout_ms);
-    stile__gate_leave(&future->lock->gate);
+    stile__lock_explain(status, ((struct lock_future *)base)->timeout_ms);
 }
 
 static void release(stile_future *base, const stile_hold *hold)
@@ -48,7 +45,7 @@ static void destroy(stile_future *base)
 }
 
 static const struct stile_future_ops lock_future_ops = {.wait = &stile__lock_wait_ops,
-                                                        .ended = ended,
+                                                        .explain = explain,
                                                         .release = release,
                                                         .forget = forget,
                                                         .destroy = destroy};
@@ -95,6 +92,7 @@ static stile_status start(struct lock_future *future, int64_t timeout_ms)
     wait->cancel = future->own->options.cancel;
     wait->waiter.owner = lock;
     wait->waiter.options = &future->own->options;
+    future->base.gate = &lock->gate;
     if (!stile__gate_enter(&lock->gate))
         return stile__fail(STILE_CLOSED, "the handle is being closed");
     status = stile__async_start(&lock->space->async, wait, deadline_in(timeout_ms),
