@@ -333,6 +333,9 @@ void stile_future_close(stile_future *future)
     if (stile__space_forked(future->space)) {
         forget(future);
     } else {
+#if STILE_BUG == 4
+        future->taken |= !is_done(future);
+#endif
         stile_future_cancel(future);
         await_end(future);
         stile__call_withdraw(&future->space->calls, &future->call);
