@@ -39,14 +39,20 @@ static void tell(stile_future *future)
 static void note_end(struct stile_async_wait *wait, stile_status status)
 {
     stile_future *future = (stile_future *)wait;
+    struct stile_gate *gate = future->gate;
 
-    future->ops->ended(future, status);
+    if (status == STILE_OK)
+        future->ops->granted(future, &wait->waiter.hold);
+    else
+        future->ops->explain(future, status);
     stile__mutex_lock(&future->mutex);
     future->status = status;
     if (status != STILE_OK)
         memcpy(future->detail, stile_error_detail(), strlen(stile_error_detail()) + 1);
     tell(future);
     stile__mutex_unlock(&future->mutex);
+    /* Last, so that who closes the handle finds its futures done. */
+    stile__gate_leave(gate);
 }
 
 stile_status stile__future_init(stile_future *future, const struct stile_future_ops *ops,
@@ -329,6 +335,9 @@ void stile_future_close(stile_future *future)
     if (stile__space_forked(future->space)) {
         forget(future);
     } else {
+#if STILE_BUG == 4
+        future->taken |= !is_done(future);
+#endif
         stile_future_cancel(future);
         await_end(future);
         stile__call_withdraw(&future->space->calls, &future->call);

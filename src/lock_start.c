@@ -35,14 +35,17 @@ static stile_status take_given(void *call, struct stile_waiter *waiter)
 /* Nobody queues. */
 static const struct stile_wait_ops given_wait_ops = {.attempt = take_given};
 
-static void ended(stile_future *base, stile_status status)
+static void granted(stile_future *base, const stile_hold *hold)
 {
     struct lock_future *future = (struct lock_future *)base;
 
-    stile__lock_explain(status, future->timeout_ms);
-    if (status == STILE_OK && future->hook != NULL && !is_given(future))
-        future->hook->granted(future->hook, &base->wait.waiter.hold);
-    stile__gate_leave(&future->lock->gate);
+    if (future->hook != NULL && !is_given(future))
+        future->hook->granted(future->hook, hold);
+}
+
+static void explain(stile_future *base, stile_status status)
+{
+    stile__lock_explain(status, ((struct lock_future *)base)->timeout_ms);
 }
 
 static void release(stile_future *base, const stile_hold *hold)
@@ -73,7 +76,8 @@ static void destroy(stile_future *base)
 }
 
 static const struct stile_future_ops lock_future_ops = {.wait = &stile__lock_wait_ops,
-                                                        .ended = ended,
+                                                        .granted = granted,
+                                                        .explain = explain,
                                                         .release = release,
                                                         .forget = forget,
                                                         .destroy = destroy};
@@ -120,6 +124,7 @@ static stile_status start(struct lock_future *future, int64_t timeout_ms)
     wait->cancel = future->own->options.cancel;
     wait->waiter.owner = lock;
     wait->waiter.options = &future->own->options;
+    future->base.gate = &lock->gate;
     if (!stile__gate_enter(&lock->gate))
         return stile__fail(STILE_CLOSED, "the handle is being closed");
     status = stile__async_start(&lock->space->async, wait, deadline_in(timeout_ms),

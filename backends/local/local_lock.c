@@ -193,6 +193,9 @@ static struct stile_waiter *choose_owner(struct local_lock_object *object)
         first = first_of(object);
         if (first == NULL || !wants_handoff(first))
             return NULL;
+#if STILE_BUG == 3
+        return first;
+#endif
         /* Another lock of those that it waits for may have been quicker. */
     } while (!stile__claim(first));
     return first;
@@ -202,6 +205,10 @@ static struct stile_waiter *choose_owner(struct local_lock_object *object)
 static void hand_over(struct local_lock_object *object, struct stile_waiter *waiter, uint64_t fence,
                       struct stile_parker **wake)
 {
+#if STILE_BUG == 3
+    if (!stile__claim(waiter))
+        return;
+#endif
     list_remove(&waiter->link);
     grant(object, fence, waiter->thread, waiter->options, &waiter->hold);
     /* It is in the queue, and leaving takes the mutex: it has not left. */

@@ -112,8 +112,9 @@ void stile__mutex_lock(struct stile_mutex *mutex)
 
 void stile__mutex_unlock(struct stile_mutex *mutex)
 {
-    must(pthread_mutex_unlock(&mutex->mutex));
+    /* The next who has it may free it: unlocking is the last that touches it. */
     rank_leave(mutex->rank);
+    must(pthread_mutex_unlock(&mutex->mutex));
 }
 
 /* ---- parking -------------------------------------------------------------- */

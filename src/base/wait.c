@@ -150,6 +150,10 @@ static stile_status withdraw(const struct stile_wait_ops *ops, void *call,
     bool cancelled = is_cancelled(waiter);
     stile_status status = ops->withdraw(call, waiter);
 
+#if STILE_BUG == 2
+    if (cancelled)
+        return STILE_CANCELLED;
+#endif
     if (status == STILE_TOO_LATE)
         return STILE_PENDING;
     if (status != STILE_OK)
