@@ -33,6 +33,8 @@ struct bench_row {
 extern const struct bench_row bench_lock_rows[];
 extern const struct bench_row bench_handoff_rows[];
 extern const struct bench_row bench_redis_lock_rows[];
+extern const struct bench_row bench_redis_crowd_rows[];
+extern const struct bench_row bench_redis_handoff_rows[];
 
 /* ---- matches (match.c) --------------------------------------------------------- */
 

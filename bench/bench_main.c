@@ -9,6 +9,10 @@
 
 #include <stile/version.h>
 
+#ifdef STILE_BACKEND_REDIS
+#include "bench_redis.h"
+#endif
+
 enum { ROWS_MAX = 64 };
 
 static const struct bench_row *const tables[] = {
@@ -16,6 +20,8 @@ static const struct bench_row *const tables[] = {
     bench_handoff_rows,
 #ifdef STILE_BACKEND_REDIS
     bench_redis_lock_rows,
+    bench_redis_crowd_rows,
+    bench_redis_handoff_rows,
 #endif
 };
 
@@ -131,6 +137,11 @@ int main(int argc, char **argv)
     bool good;
     int i;
 
+#ifdef STILE_BACKEND_REDIS
+    /* This program's own affair: how it starts its clients. */
+    if (argc > 1 && strcmp(argv[1], "--client") == 0)
+        return bench_client_main(argc - 2, argv + 2);
+#endif
     fill_choice(&choice);
     for (i = 1; i < argc; i++) {
         const char *argument = argv[i];
