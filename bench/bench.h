@@ -93,6 +93,9 @@ double bench_now_ns(void);
 /* Sorts the values. */
 double bench_median(double *values, size_t count);
 
+/* How many digits behind the point say something. */
+int bench_decimals(double value);
+
 struct bench_series {
     size_t count;
     double median; /* of all, once they are reported */

@@ -22,8 +22,7 @@ static const char *better(const struct bench_metric *metric)
     return metric->higher_is_better ? "higher" : "lower";
 }
 
-/* As many digits as say something. */
-static int decimals(double value)
+int bench_decimals(double value)
 {
     return value < 10 ? 2 : value < 1000 ? 1 : 0;
 }
@@ -34,7 +33,7 @@ static void report_value(const struct bench_options *options, const struct bench
                          const struct bench_series *series)
 {
     double least = series->values[0], most = series->values[series->count - 1];
-    int digits = decimals(series->median);
+    int digits = bench_decimals(series->median);
 
     printf("  %-16s %10.*f %-9s (%.*f to %.*f in %zu runs)\n", contender->name, digits,
            series->median, metric->unit, digits, least, digits, most, series->count);
