@@ -3,9 +3,11 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { ROWS = 3, PANELS_MAX = 16, COLOURS = 8 };
@@ -180,11 +182,43 @@ static void draw_lines(FILE *gnuplot, const struct picture *picture,
 
 /* ---- files ------------------------------------------------------------------------------ */
 
+/* Starts a gnuplot that reads from *script. */
+static pid_t start_gnuplot(FILE **script)
+{
+    int ends[2];
+    pid_t pid;
+
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -1;
+    pid = fork();
+    if (pid == 0) {
+        if (dup2(ends[0], STDIN_FILENO) != -1)
+            execlp("gnuplot", "gnuplot", (char *)NULL);
+        _exit(127);
+    }
+    close(ends[0]);
+    *script = pid > 0 ? fdopen(ends[1], "w") : NULL;
+    if (*script == NULL)
+        close(ends[1]);
+    return pid;
+}
+
+static bool ended_well(pid_t pid)
+{
+    int status = -1;
+
+    while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
+        continue;
+    return status == 0;
+}
+
 static bool draw(const struct picture *picture, const struct bench_results *results,
                  const struct panels *panels)
 {
     size_t p, columns = panels->count > 1 ? 2 : 1, lines = (panels->count + 1) / 2;
-    FILE *gnuplot = popen("gnuplot", "we");
+    FILE *gnuplot = NULL;
+    pid_t pid = start_gnuplot(&gnuplot);
+    bool good;
 
     if (gnuplot == NULL)
         return false;
@@ -196,7 +230,8 @@ static bool draw(const struct picture *picture, const struct bench_results *resu
     for (p = 0; p < panels->count; p++)
         (picture->by_threads ? draw_lines : draw_bars)(gnuplot, picture, results, panels->first[p]);
     fputs("unset multiplot\n", gnuplot);
-    return pclose(gnuplot) == 0;
+    good = fclose(gnuplot) == 0;
+    return ended_well(pid) && good;
 }
 
 bool bench_plot(const struct bench_results *results, const char *folder)
@@ -213,7 +248,7 @@ bool bench_plot(const struct bench_results *results, const char *folder)
     for (i = 0; i < sizeof pictures / sizeof pictures[0]; i++) {
         find_panels(&pictures[i], results, &panels);
         if (panels.count > 0 && !draw(&pictures[i], results, &panels)) {
-            fprintf(stderr, "stile-bench: gnuplot did not draw %s\n", pictures[i].file);
+            fprintf(stderr, "stile-bench: gnuplot did not draw %s; is it installed?\n", pictures[i].file);
             return false;
         }
     }
