@@ -136,17 +136,7 @@ static void *adaptive_create(void)
     return lock_mutex_create(PTHREAD_MUTEX_ADAPTIVE_NP);
 }
 
-static bool posix_lock(void *mutex, stile_hold *hold)
-{
-    (void)hold;
-    return pthread_mutex_lock(mutex) == 0;
-}
-
-static bool posix_unlock(void *mutex, stile_hold *hold)
-{
-    (void)hold;
-    return pthread_mutex_unlock(mutex) == 0;
-}
+CHECKED_CALLS_OF(posix, pthread_mutex_lock, pthread_mutex_unlock, 0)
 LOOPS_OF(posix)
 
 static void *c11_create(void)
@@ -166,17 +156,7 @@ static void c11_destroy(void *mtx)
     free(mtx);
 }
 
-static bool c11_lock(void *mtx, stile_hold *hold)
-{
-    (void)hold;
-    return mtx_lock(mtx) == thrd_success;
-}
-
-static bool c11_unlock(void *mtx, stile_hold *hold)
-{
-    (void)hold;
-    return mtx_unlock(mtx) == thrd_success;
-}
+CHECKED_CALLS_OF(c11, mtx_lock, mtx_unlock, thrd_success)
 LOOPS_OF(c11)
 
 /* A volatile one, as its calls want it. */
@@ -195,17 +175,7 @@ static void spin_destroy(void *spin)
     free(spin);
 }
 
-static bool spin_lock(void *spin, stile_hold *hold)
-{
-    (void)hold;
-    return pthread_spin_lock(spin) == 0;
-}
-
-static bool spin_unlock(void *spin, stile_hold *hold)
-{
-    (void)hold;
-    return pthread_spin_unlock(spin) == 0;
-}
+CHECKED_CALLS_OF(spin, pthread_spin_lock, pthread_spin_unlock, 0)
 LOOPS_OF(spin)
 
 /* ---- nsync --------------------------------------------------------------------------- */
@@ -216,19 +186,7 @@ static void *nsync_create(void)
     return lock_allocate(sizeof(nsync_mu));
 }
 
-static bool nsync_lock(void *mu, stile_hold *hold)
-{
-    (void)hold;
-    nsync_mu_lock(mu);
-    return true;
-}
-
-static bool nsync_unlock(void *mu, stile_hold *hold)
-{
-    (void)hold;
-    nsync_mu_unlock(mu);
-    return true;
-}
+CALLS_OF(nsync, nsync_mu_lock, nsync_mu_unlock)
 LOOPS_OF(nsync)
 #endif
 
@@ -250,38 +208,14 @@ static void glib_destroy(void *mutex)
     free(mutex);
 }
 
-static bool glib_lock(void *mutex, stile_hold *hold)
-{
-    (void)hold;
-    g_mutex_lock(mutex);
-    return true;
-}
-
-static bool glib_unlock(void *mutex, stile_hold *hold)
-{
-    (void)hold;
-    g_mutex_unlock(mutex);
-    return true;
-}
+CALLS_OF(glib, g_mutex_lock, g_mutex_unlock)
 LOOPS_OF(glib)
 #endif
 
 /* ---- parking_lot ------------------------------------------------------------------------ */
 
 #ifdef BENCH_PARKING_LOT
-static bool parked_lock(void *lock, stile_hold *hold)
-{
-    (void)hold;
-    bench_parking_lot_lock(lock);
-    return true;
-}
-
-static bool parked_unlock(void *lock, stile_hold *hold)
-{
-    (void)hold;
-    bench_parking_lot_unlock(lock);
-    return true;
-}
+CALLS_OF(parked, bench_parking_lot_lock, bench_parking_lot_unlock)
 
 static bool parked_pairs(void *lock, unsigned turns)
 {

@@ -50,6 +50,33 @@ ALWAYS_INLINE bool loop_nested(lock_call *take, lock_call *give, void *lock, uns
     return good;
 }
 
+/* kind_lock and kind_unlock, of functions that say nothing; of functions that say
+ * whether they succeeded. */
+#define CALLS_OF(kind, take, give)                                                                 \
+    static bool kind##_lock(void *lock, stile_hold *hold)                                          \
+    {                                                                                              \
+        (void)hold;                                                                                \
+        take(lock);                                                                                \
+        return true;                                                                               \
+    }                                                                                              \
+    static bool kind##_unlock(void *lock, stile_hold *hold)                                        \
+    {                                                                                              \
+        (void)hold;                                                                                \
+        give(lock);                                                                                \
+        return true;                                                                               \
+    }
+#define CHECKED_CALLS_OF(kind, take, give, success)                                                \
+    static bool kind##_lock(void *lock, stile_hold *hold)                                          \
+    {                                                                                              \
+        (void)hold;                                                                                \
+        return take(lock) == (success);                                                            \
+    }                                                                                              \
+    static bool kind##_unlock(void *lock, stile_hold *hold)                                        \
+    {                                                                                              \
+        (void)hold;                                                                                \
+        return give(lock) == (success);                                                            \
+    }
+
 #define PAIRS_OF(kind)                                                                             \
     static bool kind##_pairs(void *lock, unsigned turns)                                           \
     {                                                                                              \

@@ -248,7 +248,8 @@ bool bench_plot(const struct bench_results *results, const char *folder)
     for (i = 0; i < sizeof pictures / sizeof pictures[0]; i++) {
         find_panels(&pictures[i], results, &panels);
         if (panels.count > 0 && !draw(&pictures[i], results, &panels)) {
-            fprintf(stderr, "stile-bench: gnuplot did not draw %s; is it installed?\n", pictures[i].file);
+            fprintf(stderr, "stile-bench: gnuplot did not draw %s; is it installed?\n",
+                    pictures[i].file);
             return false;
         }
     }
