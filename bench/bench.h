@@ -31,7 +31,7 @@ struct bench_row {
 
 /* Each ends with a row without a name. */
 extern const struct bench_row bench_lock_rows[];
-extern const struct bench_row bench_handoff_rows[];
+extern const struct bench_row bench_lock_handoff_rows[];
 extern const struct bench_row bench_redis_lock_rows[];
 extern const struct bench_row bench_redis_crowd_rows[];
 extern const struct bench_row bench_redis_handoff_rows[];

@@ -17,12 +17,9 @@
 enum { ROWS_MAX = 64 };
 
 static const struct bench_row *const tables[] = {
-    bench_lock_rows,
-    bench_handoff_rows,
+    bench_lock_rows,       bench_lock_handoff_rows,
 #ifdef STILE_BACKEND_REDIS
-    bench_redis_lock_rows,
-    bench_redis_crowd_rows,
-    bench_redis_handoff_rows,
+    bench_redis_lock_rows, bench_redis_crowd_rows,  bench_redis_handoff_rows,
 #endif
 };
 

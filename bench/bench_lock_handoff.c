@@ -170,7 +170,7 @@ static bool run_l7(const struct bench_options *options)
     return run_plan(options, &hundred);
 }
 
-const struct bench_row bench_handoff_rows[] = {
+const struct bench_row bench_lock_handoff_rows[] = {
     {"L6", "lock", "hand-off to a waiter of a lock held for 1 us and for 5 us", run_l6},
     {"L7", "lock", "hand-off to a waiter of a lock held for 100 us", run_l7},
     {NULL, NULL, NULL, NULL}};
