@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { BENCH_RUNS_MIN = 7, BENCH_RUNS_MAX = 999, BENCH_CONTENDERS_MAX = 4, BENCH_METRICS_MAX = 2 };
+enum { BENCH_RUNS_MIN = 7, BENCH_RUNS_MAX = 999, BENCH_CONTENDERS_MAX = 12, BENCH_METRICS_MAX = 4 };
 
 struct bench_options {
     bool quick;
@@ -31,7 +31,10 @@ struct bench_row {
 
 /* Each ends with a row without a name. */
 extern const struct bench_row bench_lock_rows[];
+extern const struct bench_row bench_lock_handoff_rows[];
 extern const struct bench_row bench_redis_lock_rows[];
+extern const struct bench_row bench_redis_crowd_rows[];
+extern const struct bench_row bench_redis_handoff_rows[];
 
 /* ---- matches (match.c) --------------------------------------------------------- */
 
@@ -44,7 +47,7 @@ struct bench_metric {
 struct bench_contender {
     const char *name;
     /* One run: writes a value for each metric.  False, and a line on stderr, when it
-     * cannot be measured. */
+     * cannot be measured.  NULL: this peer is not installed, which is reported. */
     bool (*run)(void *context, double *values);
     void *context;
     /* What the ratio stile / this one has to reach, by the first metric; 0: the
@@ -63,6 +66,12 @@ struct bench_match {
     struct bench_metric metrics[BENCH_METRICS_MAX];
     size_t contender_count;
     struct bench_contender contenders[BENCH_CONTENDERS_MAX]; /* stile is the first */
+    /* How many that follow stile are its rivals: the ratio to the best of them is
+     * reported, too, if all are there.  Those behind are shown for scale. */
+    size_t rival_count;
+    double rival_goal; /* what that ratio has to reach; 0: nothing */
+    /* What stile's own median of a metric may be at most; 0: anything. */
+    double limits[BENCH_METRICS_MAX];
 };
 
 /* Runs and reports it. */
@@ -83,6 +92,9 @@ double bench_now_ns(void);
 
 /* Sorts the values. */
 double bench_median(double *values, size_t count);
+
+/* How many digits behind the point say something. */
+int bench_decimals(double value);
 
 struct bench_series {
     size_t count;

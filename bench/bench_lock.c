@@ -1,115 +1,23 @@
 /*
- * The lock on local: against the mutexes of the C library.
+ * The lock on local:, alone and in a crowd, against the mutexes of others.
  */
-#include "bench.h"
+#include "lock_stage.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <threads.h>
 #include <unistd.h>
-
-#include <stile/stile.h>
 
 enum { PAIRS = 50000 };
 
-/* ---- the contenders ------------------------------------------------------------- */
-
-struct locks {
-    stile *space;
-    stile_lock *lock;
-    pthread_mutex_t mutex;
-    mtx_t mtx;
-};
-
-static bool locks_init(struct locks *locks)
-{
-    memset(locks, 0, sizeof *locks);
-    if (stile_open("local:", NULL, &locks->space) != STILE_OK ||
-        stile_lock_open(locks->space, "bench", NULL, &locks->lock) != STILE_OK) {
-        fprintf(stderr, "stile-bench: local: %s\n", stile_error_detail());
-        stile_close(locks->space);
-        return false;
-    }
-    pthread_mutex_init(&locks->mutex, NULL);
-    if (mtx_init(&locks->mtx, mtx_plain) == thrd_success)
-        return true;
-    fprintf(stderr, "stile-bench: mtx_init failed\n");
-    stile_lock_close(locks->lock);
-    stile_close(locks->space);
-    return false;
-}
-
-static void locks_fini(struct locks *locks)
-{
-    stile_lock_close(locks->lock);
-    stile_close(locks->space);
-    mtx_destroy(&locks->mtx);
-    pthread_mutex_destroy(&locks->mutex);
-}
-
-static bool stile_pair(struct locks *locks)
-{
-    stile_hold hold;
-
-    return stile_lock_acquire(locks->lock, STILE_FOREVER, &hold) == STILE_OK &&
-           stile_lock_release(locks->lock, &hold) == STILE_OK;
-}
-
-static bool pthread_pair(struct locks *locks)
-{
-    return pthread_mutex_lock(&locks->mutex) == 0 && pthread_mutex_unlock(&locks->mutex) == 0;
-}
-
-static bool mtx_pair(struct locks *locks)
-{
-    return mtx_lock(&locks->mtx) == thrd_success && mtx_unlock(&locks->mtx) == thrd_success;
-}
-
 /* ---- L1, L2: uncontended --------------------------------------------------------- */
 
-static bool stile_pairs(void *context, unsigned turns)
+static bool time_pairs(void *context, double *values)
 {
-    bool good = true;
+    struct lock_contender *contender = context;
 
-    while (turns-- > 0)
-        good &= stile_pair(context);
-    return good;
-}
-
-static bool pthread_pairs(void *context, unsigned turns)
-{
-    bool good = true;
-
-    while (turns-- > 0)
-        good &= pthread_pair(context);
-    return good;
-}
-
-static bool mtx_pairs(void *context, unsigned turns)
-{
-    bool good = true;
-
-    while (turns-- > 0)
-        good &= mtx_pair(context);
-    return good;
-}
-
-static bool time_stile(void *context, double *values)
-{
-    return bench_time(stile_pairs, context, PAIRS, values);
-}
-
-static bool time_pthread(void *context, double *values)
-{
-    return bench_time(pthread_pairs, context, PAIRS, values);
-}
-
-static bool time_mtx(void *context, double *values)
-{
-    return bench_time(mtx_pairs, context, PAIRS, values);
+    return bench_time(contender->kind->pairs, contender->lock, PAIRS, values);
 }
 
 /* Lives until the other end of the pipe is closed. */
@@ -123,71 +31,75 @@ static void *sit(void *context)
     return NULL;
 }
 
+/* Runs a match, pinned, while there is a second thread, which does nothing. */
+static bool run_beside_another(const struct bench_options *options, const struct bench_match *match)
+{
+    pthread_t second;
+    int ends[2];
+    bool good;
+
+    if (pipe(ends) != 0 || pthread_create(&second, NULL, sit, &ends[0]) != 0) {
+        fprintf(stderr, "stile-bench: no second thread\n");
+        return false;
+    }
+    good = bench_pin(0) && bench_match_run(options, match);
+    good &= bench_unpin();
+    close(ends[1]);
+    pthread_join(second, NULL);
+    close(ends[0]);
+    return good;
+}
+
 static bool run_l1(const struct bench_options *options)
 {
-    struct locks locks;
+    struct lock_stage stage;
     struct bench_match match = {.row = "L1",
                                 .workload = "lock pair, uncontended, a second thread lives",
                                 .placement = "pinned to one core",
                                 .threads = 1,
                                 .metric_count = 1,
-                                .metrics = {{"time", "ns/pair", false}},
-                                .contender_count = 3,
-                                .contenders = {{"stile", time_stile, &locks, 0},
-                                               {"pthread_mutex", time_pthread, &locks, 1.3},
-                                               {"c11_mtx", time_mtx, &locks, 0}}};
-    pthread_t second;
-    int ends[2];
+                                .metrics = {{"time", "ns/pair", false}}};
     bool good;
 
-    if (!locks_init(&locks))
+    if (!lock_stage_init(&stage, lock_kinds))
         return false;
-    if (pipe(ends) != 0 || pthread_create(&second, NULL, sit, &ends[0]) != 0) {
-        fprintf(stderr, "stile-bench: no second thread\n");
-        locks_fini(&locks);
-        return false;
-    }
-    good = bench_pin(0) && bench_match_run(options, &match);
-    good &= bench_unpin();
-    close(ends[1]);
-    pthread_join(second, NULL);
-    close(ends[0]);
-    locks_fini(&locks);
+    lock_stage_cast(&stage, &match, time_pairs, NULL, 1.2);
+    good = run_beside_another(options, &match);
+    lock_stage_fini(&stage);
     return good;
 }
 
 static bool run_l2(const struct bench_options *options)
 {
-    struct locks locks;
+    struct lock_stage stage;
     struct bench_match match = {.row = "L2",
                                 .workload = "lock pair, uncontended, no second thread ever",
                                 .placement = "pinned to one core, each run in a new process",
                                 .threads = 1,
                                 .fresh = true,
                                 .metric_count = 1,
-                                .metrics = {{"time", "ns/pair", false}},
-                                .contender_count = 2,
-                                .contenders = {{"stile", time_stile, &locks, 0},
-                                               {"pthread_mutex", time_pthread, &locks, 0}}};
+                                .metrics = {{"time", "ns/pair", false}}};
     bool good;
 
-    if (!locks_init(&locks))
+    if (!lock_stage_init(&stage, lock_kinds))
         return false;
+    lock_stage_cast(&stage, &match, time_pairs, NULL, 2.0);
     good = bench_pin(0) && bench_match_run(options, &match);
     good &= bench_unpin();
-    locks_fini(&locks);
+    lock_stage_fini(&stage);
     return good;
 }
 
-/* ---- L4: contended ---------------------------------------------------------------- */
+/* ---- L4, L5: contended ------------------------------------------------------------ */
 
-enum { CROWD_MAX = 8 };
+/* A member of a crowd looks up whether it is over after so many pairs. */
+enum { CROWD_MAX = 8, BATCH = 16 };
 
 struct crowd {
-    struct locks *locks;
-    bool (*pair)(struct locks *locks);
     unsigned count;
     unsigned run_ms;
+    struct lock_section *section; /* NULL: nothing is done under the lock */
+    struct lock_contender *contender;
     pthread_barrier_t barrier;
     _Atomic bool stop;
 };
@@ -203,15 +115,19 @@ static void *take_part(void *context)
 {
     struct member *member = context;
     struct crowd *crowd = member->crowd;
+    const struct lock_kind *kind = crowd->contender->kind;
+    void *lock = crowd->contender->lock;
     uint64_t pairs = 0;
+    bool good = bench_pin(member->index);
 
-    member->good = bench_pin(member->index);
     pthread_barrier_wait(&crowd->barrier);
     while (!atomic_load_explicit(&crowd->stop, memory_order_relaxed)) {
-        member->good &= crowd->pair(crowd->locks);
-        pairs++;
+        good &= crowd->section == NULL ? kind->pairs(lock, BATCH)
+                                       : kind->sections(lock, BATCH, crowd->section);
+        pairs += BATCH;
     }
     member->pairs = pairs;
+    member->good = good;
     return NULL;
 }
 
@@ -227,8 +143,10 @@ static double let_run(struct crowd *crowd)
     return bench_now_ns() - begin;
 }
 
-static bool run_crowd(struct crowd *crowd, double *values)
+static bool run_crowd(void *context, double *values)
 {
+    struct lock_contender *contender = context;
+    struct crowd *crowd = contender->work;
     struct member members[CROWD_MAX] = {{.crowd = crowd}};
     pthread_t threads[CROWD_MAX];
     uint64_t sum = 0, least = UINT64_MAX, most = 0;
@@ -236,6 +154,7 @@ static bool run_crowd(struct crowd *crowd, double *values)
     double ns;
     unsigned i;
 
+    crowd->contender = contender;
     atomic_store_explicit(&crowd->stop, false, memory_order_relaxed);
     pthread_barrier_init(&crowd->barrier, NULL, crowd->count + 1);
     for (i = 0; i < crowd->count; i++) {
@@ -260,59 +179,56 @@ static bool run_crowd(struct crowd *crowd, double *values)
     return good;
 }
 
-static bool crowd_stile(void *context, double *values)
+/* The same crowd in three sizes.  The size is in the workload, too: ratios have no
+ * other place for it. */
+static bool run_crowds(const struct bench_options *options, const char *row, const char *what,
+                       struct lock_section *section)
 {
-    struct crowd *crowd = context;
+    static const unsigned sizes[] = {2, 4, 8};
+    struct lock_stage stage;
+    bool good = true;
+    size_t i;
 
-    crowd->pair = stile_pair;
-    return run_crowd(crowd, values);
-}
+    if (!lock_stage_init(&stage, lock_kinds))
+        return false;
+    for (i = 0; i < sizeof sizes / sizeof sizes[0] && good; i++) {
+        struct crowd crowd = {
+            .count = sizes[i], .section = section, .run_ms = options->quick ? 50 : 200};
+        char workload[80];
+        struct bench_match match = {
+            .row = row,
+            .workload = workload,
+            .placement = "thread i pinned to core i % cores",
+            .threads = sizes[i],
+            .metric_count = 2,
+            .metrics = {{"rate", "Mpairs/s", true}, {"max/min over threads", "ratio", false}},
+            .rival_goal = 0.9,
+            .limits = {0, 2}};
 
-static bool crowd_pthread(void *context, double *values)
-{
-    struct crowd *crowd = context;
-
-    crowd->pair = pthread_pair;
-    return run_crowd(crowd, values);
+        snprintf(workload, sizeof workload, "lock pair, %s, %u threads contend", what, sizes[i]);
+        lock_stage_cast(&stage, &match, run_crowd, &crowd, 0);
+        good = bench_match_run(options, &match);
+    }
+    lock_stage_fini(&stage);
+    return good;
 }
 
 static bool run_l4(const struct bench_options *options)
 {
-    /* The count is in the name, too: ratios have no other place for it. */
-    static const struct {
-        unsigned count;
-        const char *workload;
-    } crowds[] = {{2, "lock pair, empty section, 2 threads contend"},
-                  {4, "lock pair, empty section, 4 threads contend"},
-                  {8, "lock pair, empty section, 8 threads contend"}};
-    struct locks locks;
-    bool good = true;
-    size_t i;
+    return run_crowds(options, "L4", "empty section", NULL);
+}
 
-    if (!locks_init(&locks))
-        return false;
-    for (i = 0; i < sizeof crowds / sizeof crowds[0] && good; i++) {
-        struct crowd crowd = {
-            .locks = &locks, .count = crowds[i].count, .run_ms = options->quick ? 100 : 200};
-        struct bench_match match = {
-            .row = "L4",
-            .workload = crowds[i].workload,
-            .placement = "thread i pinned to core i % cores",
-            .threads = crowds[i].count,
-            .metric_count = 2,
-            .metrics = {{"rate", "Mpairs/s", true}, {"max/min over threads", "ratio", false}},
-            .contender_count = 2,
-            .contenders = {{"stile", crowd_stile, &crowd, 0},
-                           {"pthread_mutex", crowd_pthread, &crowd, 0}}};
+static bool run_l5(const struct bench_options *options)
+{
+    struct lock_section section;
 
-        good = bench_match_run(options, &match);
-    }
-    locks_fini(&locks);
-    return good;
+    lock_section_fit(&section, 60);
+    return run_crowds(options, "L5", "section of 60 ns", &section);
 }
 
 const struct bench_row bench_lock_rows[] = {
     {"L1", "lock", "lock and unlock, uncontended, in a process with a second thread", run_l1},
     {"L2", "lock", "the same in a process that never had a second thread", run_l2},
     {"L4", "lock", "2, 4 and 8 threads contend for the lock, empty section", run_l4},
+    {"L5", "lock", "the same with a section of 60 ns", run_l5},
     {NULL, NULL, NULL, NULL}};

@@ -2,6 +2,7 @@
  * stile-bench: measures stile and what one would use instead, taking turns.
  */
 #include "bench.h"
+#include "plot.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,12 +10,16 @@
 
 #include <stile/version.h>
 
+#ifdef STILE_BACKEND_REDIS
+#include "bench_redis.h"
+#endif
+
 enum { ROWS_MAX = 64 };
 
 static const struct bench_row *const tables[] = {
-    bench_lock_rows,
+    bench_lock_rows,       bench_lock_handoff_rows,
 #ifdef STILE_BACKEND_REDIS
-    bench_redis_lock_rows,
+    bench_redis_lock_rows, bench_redis_crowd_rows,  bench_redis_handoff_rows,
 #endif
 };
 
@@ -28,6 +33,10 @@ static void usage(FILE *out)
           "  --quick      shorter runs, and 7 of them: a minute for a group at most\n"
           "  --runs N     how many runs; 7 to 999, 15 by default\n"
           "  --json FILE  also writes a line of JSON per measurement and per ratio\n"
+          "  --plot FOLDER\n"
+          "               draws, as SVG in the folder, what docs/performance.md shows;\n"
+          "               needs gnuplot\n"
+          "  --from FILE  measures nothing: draws what --json wrote\n"
           "  --unix       reaches redis-server by unix socket, not by TCP\n"
           "  --single     one run in this process, and only its values: what rows that\n"
           "               need a new process for each run start\n"
@@ -122,18 +131,32 @@ static bool run_chosen(const struct bench_options *options, const struct choice 
     return good;
 }
 
-int main(int argc, char **argv)
+/* Where the results go, and come from. */
+struct files {
+    const char *json;
+    const char *from;
+    const char *plot;
+};
+
+/* Takes the value that follows the option argv[*i].  False: there is none. */
+static bool take_value(char **argv, int *i, const char **value)
 {
-    struct bench_options options = {.runs = 0};
-    const char *json = NULL;
-    struct choice choice;
-    bool good;
+    *value = argv[*i + 1];
+    if (*value == NULL || **value == '\0')
+        return false;
+    ++*i;
+    return true;
+}
+
+/* -1: go on; else the program ends with this status. */
+static int parse(int argc, char **argv, struct bench_options *options, struct files *files,
+                 struct choice *choice)
+{
+    const char *value;
     int i;
 
-    fill_choice(&choice);
     for (i = 1; i < argc; i++) {
         const char *argument = argv[i];
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
 
         if (strcmp(argument, "--help") == 0) {
             usage(stdout);
@@ -142,40 +165,100 @@ int main(int argc, char **argv)
             list();
             return 0;
         } else if (strcmp(argument, "--quick") == 0) {
-            options.quick = true;
+            options->quick = true;
         } else if (strcmp(argument, "--unix") == 0) {
-            options.unix_socket = true;
+            options->unix_socket = true;
         } else if (strcmp(argument, "--single") == 0) {
-            options.single = true;
+            options->single = true;
         } else if (strcmp(argument, "--runs") == 0) {
-            if (!parse_runs(value, &options.runs))
+            if (!take_value(argv, &i, &value) || !parse_runs(value, &options->runs))
                 return refuse("needs a number from 7 to 999", argument);
-            i++;
         } else if (strcmp(argument, "--json") == 0) {
-            if (*value == '\0')
+            if (!take_value(argv, &i, &files->json))
                 return refuse("needs a file", argument);
-            json = value;
-            i++;
+        } else if (strcmp(argument, "--from") == 0) {
+            if (!take_value(argv, &i, &files->from))
+                return refuse("needs a file", argument);
+        } else if (strcmp(argument, "--plot") == 0) {
+            if (!take_value(argv, &i, &files->plot))
+                return refuse("needs a folder", argument);
         } else if (*argument == '-') {
             return refuse("no such option", argument);
-        } else if (!choose(&choice, argument)) {
+        } else if (!choose(choice, argument)) {
             return refuse("no such group or row", argument);
         }
     }
-    if (options.runs == 0)
-        options.runs = options.quick ? BENCH_RUNS_MIN : 15;
+    if (files->from != NULL && (files->plot == NULL || files->json != NULL || choice->any))
+        return refuse("goes with --plot alone", "--from");
+    if (options->runs == 0)
+        options->runs = options->quick ? BENCH_RUNS_MIN : 15;
+    return -1;
+}
+
+static bool complain(const char *name)
+{
+    fprintf(stderr, "stile-bench: %s: %s\n", name, strerror(errno));
+    return false;
+}
+
+/* Measures; what --json writes is in options->json then. */
+static bool measure(struct bench_options *options, const struct files *files,
+                    const struct choice *choice)
+{
+    bool good;
+
+    if (files->json != NULL && (options->json = fopen(files->json, "w+e")) == NULL)
+        return complain(files->json);
+    if (files->json == NULL && files->plot != NULL && (options->json = tmpfile()) == NULL)
+        return complain("a temporary file");
+    if (!options->single)
+        introduce(options);
+    good = run_chosen(options, choice);
+    if (options->json != NULL && fflush(options->json) != 0)
+        return complain(files->json != NULL ? files->json : "a temporary file");
+    return good;
+}
+
+static bool plot(FILE *json, const struct files *files)
+{
+    struct bench_results results;
+    const char *name = files->from != NULL ? files->from : files->json;
+    bool good;
+
+    rewind(json);
+    if (!bench_results_read(json, name != NULL ? name : "the results", &results))
+        return false;
+    good = bench_plot(&results, files->plot);
+    bench_results_fini(&results);
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench_options options = {.runs = 0};
+    struct files files = {0};
+    struct choice choice;
+    bool good = true;
+    int status;
+
+#ifdef STILE_BACKEND_REDIS
+    /* This program's own affair: how it starts its clients. */
+    if (argc > 1 && strcmp(argv[1], "--client") == 0)
+        return bench_client_main(argc - 2, argv + 2);
+#endif
+    fill_choice(&choice);
+    status = parse(argc, argv, &options, &files, &choice);
+    if (status != -1)
+        return status;
     if (!bench_place_init())
         return 1;
-    if (json != NULL && (options.json = fopen(json, "we")) == NULL) {
-        fprintf(stderr, "stile-bench: %s: %s\n", json, strerror(errno));
-        return 1;
-    }
-    if (!options.single)
-        introduce(&options);
-    good = run_chosen(&options, &choice);
-    if (options.json != NULL && fclose(options.json) != 0) {
-        fprintf(stderr, "stile-bench: %s: %s\n", json, strerror(errno));
-        good = false;
-    }
+    if (files.from == NULL)
+        good = measure(&options, &files, &choice);
+    else if ((options.json = fopen(files.from, "re")) == NULL)
+        good = complain(files.from);
+    if (good && files.plot != NULL)
+        good = plot(options.json, &files);
+    if (options.json != NULL)
+        fclose(options.json);
     return good ? 0 : 1;
 }

@@ -2,58 +2,43 @@
  * The lock on redis:// against what one writes by hand: SET NX PX, and a script
  * that deletes the key if it is still one's own.
  */
-#include "bench.h"
+#include "bench_redis.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <hiredis/hiredis.h>
-
 #include <stile/stile.h>
 
-#include "support/server.h"
-
-enum { ROUND_TRIPS = 400, TOKEN = 32 };
-
 /* ---- the stage: a server and a client of each kind -------------------------------- */
+
+enum { ROUND_TRIPS = 400, ROUND_TRIPS_SLOW = 100 };
+
+/* Somebody else's lock, in a process of its own. */
+struct foreign {
+    const struct bench_peer *peer;
+    struct bench_client client;
+};
 
 struct stage {
     struct test_server server;
     stile *space;
     stile_lock *lock;
-    redisContext *redis;
-    char sha1[41];
-    char token[TOKEN + 1];
-    uint64_t tokens;
+    struct textbook textbook;
+    size_t count;
+    struct foreign foreign[BENCH_PEERS_MAX];
 };
 
 static void stage_fini(struct stage *stage)
 {
-    if (stage->redis != NULL)
-        redisFree(stage->redis);
+    size_t i;
+
+    for (i = 0; i < stage->count; i++)
+        bench_client_end(&stage->foreign[i].client);
+    textbook_close(&stage->textbook);
     stile_lock_close(stage->lock);
     stile_close(stage->space);
     test_server_stop(&stage->server);
-}
-
-static bool connect_raw(const struct bench_options *options, struct stage *stage)
-{
-    static const char script[] = "if redis.call('GET', KEYS[1]) == ARGV[1] then "
-                                 "return redis.call('DEL', KEYS[1]) else return 0 end";
-    redisReply *reply;
-    bool good;
-
-    stage->redis = options->unix_socket ? redisConnectUnix(test_server_unix_path(&stage->server))
-                                        : redisConnect("127.0.0.1", stage->server.port);
-    if (stage->redis == NULL || stage->redis->err != 0)
-        return false;
-    reply = redisCommand(stage->redis, "SCRIPT LOAD %s", script);
-    good = reply != NULL && reply->type == REDIS_REPLY_STRING && reply->len == 40;
-    if (good)
-        memcpy(stage->sha1, reply->str, 41);
-    freeReplyObject(reply);
-    return good;
 }
 
 /* With the placement that the caller has, which the server inherits. */
@@ -73,10 +58,29 @@ static bool stage_init(const struct bench_options *options, struct stage *stage)
         stage_fini(stage);
         return false;
     }
-    if (!connect_raw(options, stage)) {
-        fprintf(stderr, "stile-bench: hiredis cannot use %s\n", url);
+    if (!textbook_open(&stage->textbook, TEXTBOOK_POLL,
+                       bench_address(options, &stage->server).text)) {
         stage_fini(stage);
         return false;
+    }
+    return true;
+}
+
+static bool start_foreign(const struct bench_options *options, struct stage *stage)
+{
+    struct bench_address address = bench_address(options, &stage->server);
+    const struct bench_peer *peer;
+
+    for (peer = bench_redis_peers; peer->name != NULL; peer++) {
+        struct foreign *foreign = &stage->foreign[stage->count];
+
+        if (peer->script == NULL || !bench_peer_chosen(options, peer))
+            continue;
+        stage->count++;
+        foreign->peer = peer;
+        if (bench_peer_installed(peer) &&
+            !bench_client_start(peer, "pairs", address.text, &foreign->client))
+            return false;
     }
     return true;
 }
@@ -97,47 +101,13 @@ static bool stile_pairs(void *context, unsigned turns)
     return good;
 }
 
-/* A new owner's secret.  It counts, which costs less than chance does: that is in
- * this contender's favour. */
-static void next_token(struct stage *stage)
-{
-    static const char digits[] = "0123456789abcdef";
-    uint64_t number = ++stage->tokens;
-    int i;
-
-    for (i = TOKEN - 1; i >= 0; i--, number >>= 4)
-        stage->token[i] = digits[number & 15];
-}
-
-static bool raw_acquire(struct stage *stage)
-{
-    redisReply *reply =
-        redisCommand(stage->redis, "SET bench:lock %b NX PX 30000", stage->token, (size_t)TOKEN);
-    bool good = reply != NULL && reply->type == REDIS_REPLY_STATUS;
-
-    freeReplyObject(reply);
-    return good;
-}
-
-static bool raw_release(struct stage *stage)
-{
-    redisReply *reply = redisCommand(stage->redis, "EVALSHA %b 1 bench:lock %b", stage->sha1,
-                                     (size_t)40, stage->token, (size_t)TOKEN);
-    bool good = reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
-
-    freeReplyObject(reply);
-    return good;
-}
-
 static bool raw_pairs(void *context, unsigned turns)
 {
     struct stage *stage = context;
     bool good = true;
 
-    while (turns-- > 0) {
-        next_token(stage);
-        good &= raw_acquire(stage) && raw_release(stage);
-    }
+    while (turns-- > 0)
+        good &= textbook_acquire(&stage->textbook) && textbook_release(&stage->textbook);
     return good;
 }
 
@@ -147,7 +117,7 @@ static bool raw_pings(void *context, unsigned turns)
     bool good = true;
 
     while (turns-- > 0) {
-        redisReply *reply = redisCommand(stage->redis, "PING");
+        redisReply *reply = redisCommand(stage->textbook.redis, "PING");
 
         good &= reply != NULL && reply->type == REDIS_REPLY_STATUS;
         freeReplyObject(reply);
@@ -178,21 +148,26 @@ static bool time_ping(void *context, double *values)
     return time_us(raw_pings, context, values);
 }
 
-/* ---- the rows ------------------------------------------------------------------------ */
-
-static const char *placement(const struct bench_options *options, bool one_core)
+static bool time_foreign(void *context, double *values)
 {
-    if (options->unix_socket)
-        return one_core ? "server and client on one core, unix socket" : "free, unix socket";
-    return one_core ? "server and client on one core, TCP loopback" : "free, TCP loopback";
+    struct foreign *foreign = context;
+    int64_t turns = ROUND_TRIPS_SLOW;
+
+    if (!bench_client_tell(&foreign->client, &turns, 1) ||
+        !bench_client_answer(&foreign->client, values, 1))
+        return false;
+    values[0] /= 1000;
+    return true;
 }
+
+/* ---- the rows ------------------------------------------------------------------------ */
 
 static bool run_r1(const struct bench_options *options)
 {
     struct stage stage;
     struct bench_match match = {.row = "R1",
                                 .workload = "PING",
-                                .placement = placement(options, true),
+                                .placement = bench_redis_placement(options, true),
                                 .threads = 1,
                                 .metric_count = 1,
                                 .metrics = {{"time", "us", false}},
@@ -209,22 +184,33 @@ static bool run_r1(const struct bench_options *options)
 
 static bool run_r5_placed(const struct bench_options *options, bool one_core)
 {
-    struct stage stage;
+    static struct stage stage;
     struct bench_match match = {.row = "R5",
                                 .workload = "lock pair on a server, uncontended",
-                                .placement = placement(options, one_core),
+                                .placement = bench_redis_placement(options, one_core),
                                 .threads = 1,
                                 .metric_count = 1,
                                 .metrics = {{"time", "us/pair", false}},
                                 .contender_count = 2,
                                 .contenders = {{"stile", time_stile, &stage, 0},
-                                               {"hiredis", time_raw, &stage, one_core ? 1.6 : 0}}};
+                                               {"hiredis", time_raw, &stage, one_core ? 1.45 : 0}}};
     bool good = false;
 
-    if ((one_core ? bench_pin(0) : bench_unpin()) && stage_init(options, &stage)) {
-        good = bench_match_run(options, &match);
-        stage_fini(&stage);
+    size_t i;
+
+    if (!(one_core ? bench_pin(0) : bench_unpin()) || !stage_init(options, &stage))
+        return false;
+    good = start_foreign(options, &stage);
+    for (i = 0; i < stage.count; i++) {
+        struct foreign *foreign = &stage.foreign[i];
+        bool there = foreign->client.answers != NULL;
+
+        match.contenders[match.contender_count++] =
+            (struct bench_contender){foreign->peer->name, there ? time_foreign : NULL, foreign, 0};
     }
+    if (good)
+        good = bench_match_run(options, &match);
+    stage_fini(&stage);
     return bench_unpin() && good;
 }
 

@@ -46,7 +46,8 @@ static bool run_each(const struct bench_match *match, size_t run, double *values
         size_t c = (run + i) % match->contender_count;
         const struct bench_contender *contender = &match->contenders[c];
 
-        if (!contender->run(contender->context, &values[c * match->metric_count])) {
+        if (contender->run != NULL &&
+            !contender->run(contender->context, &values[c * match->metric_count])) {
             fprintf(stderr, "stile-bench: %s: %s could not be measured\n", match->row,
                     contender->name);
             return false;
@@ -104,7 +105,7 @@ static bool run_fresh(const struct bench_options *options, const struct bench_ma
 
 static bool run_single(const struct bench_match *match)
 {
-    double values[BENCH_CONTENDERS_MAX * BENCH_METRICS_MAX];
+    double values[BENCH_CONTENDERS_MAX * BENCH_METRICS_MAX] = {0};
     size_t i;
 
     if (!run_each(match, 0, values))
@@ -117,7 +118,7 @@ static bool run_single(const struct bench_match *match)
 bool bench_match_run(const struct bench_options *options, const struct bench_match *match)
 {
     size_t i, run, count = match->contender_count * match->metric_count;
-    double values[BENCH_CONTENDERS_MAX * BENCH_METRICS_MAX];
+    double values[BENCH_CONTENDERS_MAX * BENCH_METRICS_MAX] = {0};
     struct bench_series *series;
     bool going = true;
 

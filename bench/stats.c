@@ -22,8 +22,7 @@ static const char *better(const struct bench_metric *metric)
     return metric->higher_is_better ? "higher" : "lower";
 }
 
-/* As many digits as say something. */
-static int decimals(double value)
+int bench_decimals(double value)
 {
     return value < 10 ? 2 : value < 1000 ? 1 : 0;
 }
@@ -34,7 +33,7 @@ static void report_value(const struct bench_options *options, const struct bench
                          const struct bench_series *series)
 {
     double least = series->values[0], most = series->values[series->count - 1];
-    int digits = decimals(series->median);
+    int digits = bench_decimals(series->median);
 
     printf("  %-16s %10.*f %-9s (%.*f to %.*f in %zu runs)\n", contender->name, digits,
            series->median, metric->unit, digits, least, digits, most, series->count);
@@ -48,43 +47,93 @@ static void report_value(const struct bench_options *options, const struct bench
                 better(metric));
 }
 
+static const char *verdict(bool reached)
+{
+    return reached ? "reached" : "NOT reached";
+}
+
+/* name is how the peer is printed, peer what it is in JSON. */
 static void report_ratio(const struct bench_options *options, const struct bench_match *match,
-                         const struct bench_contender *peer, double ratio)
+                         const char *name, const char *peer, double ratio, double goal)
 {
     const struct bench_metric *metric = &match->metrics[0];
-    bool reached = metric->higher_is_better ? ratio >= peer->goal : ratio <= peer->goal;
+    bool reached = metric->higher_is_better ? ratio >= goal : ratio <= goal;
 
-    printf("  %s / %s: %.3f", match->contenders[0].name, peer->name, ratio);
-    if (peer->goal > 0)
-        printf(", goal %s %.2f: %s", metric->higher_is_better ? ">=" : "<=", peer->goal,
-               reached ? "reached" : "NOT reached");
+    printf("  %s / %s: %.3f", match->contenders[0].name, name, ratio);
+    if (goal > 0)
+        printf(", goal %s %.2f: %s", metric->higher_is_better ? ">=" : "<=", goal,
+               verdict(reached));
     printf("\n");
     if (options->json != NULL)
         fprintf(options->json,
                 "{\"row\":\"%s\",\"workload\":\"%s\",\"placement\":\"%s\",\"peer\":\"%s\","
                 "\"ratio\":%.4f,\"better\":\"%s\",\"gate\":%s}\n",
-                match->row, match->workload, match->placement, peer->name, ratio, better(metric),
-                peer->goal > 0 ? "true" : "false");
+                match->row, match->workload, match->placement, peer, ratio, better(metric),
+                goal > 0 ? "true" : "false");
+}
+
+/* The ratio to whichever rival is best: not known as long as one is missing. */
+static void report_best(const struct bench_options *options, const struct bench_match *match,
+                        const struct bench_series *series)
+{
+    size_t c, best = 1, metrics = match->metric_count;
+    char name[64];
+
+    for (c = 1; c <= match->rival_count; c++) {
+        double value = series[c * metrics].median, least = series[best * metrics].median;
+
+        if (match->contenders[c].run == NULL) {
+            printf("  %s / the best: %s is not installed: no ratio\n", match->contenders[0].name,
+                   match->contenders[c].name);
+            return;
+        }
+        if (match->metrics[0].higher_is_better ? value > least : value < least)
+            best = c;
+    }
+    snprintf(name, sizeof name, "the best, %s", match->contenders[best].name);
+    report_ratio(options, match, name, "best", series[0].median / series[best * metrics].median,
+                 match->rival_goal);
+}
+
+static void report_metric(const struct bench_options *options, const struct bench_match *match,
+                          size_t m, struct bench_series *series)
+{
+    const struct bench_metric *metric = &match->metrics[m];
+    size_t c;
+
+    printf(" %s, %s is better\n", metric->name, better(metric));
+    for (c = 0; c < match->contender_count; c++) {
+        struct bench_series *one = &series[c * match->metric_count + m];
+
+        if (match->contenders[c].run == NULL) {
+            printf("  %-16s peer not installed: no ratio\n", match->contenders[c].name);
+            continue;
+        }
+        one->median = bench_median(one->values, one->count);
+        report_value(options, match, &match->contenders[c], metric, one);
+    }
+    if (match->limits[m] > 0)
+        printf("  %s: goal <= %.2f: %s\n", match->contenders[0].name, match->limits[m],
+               verdict(series[m].median <= match->limits[m]));
 }
 
 void bench_report(const struct bench_options *options, const struct bench_match *match,
                   struct bench_series *series)
 {
-    size_t m, c, metrics = match->metric_count;
+    size_t m, c;
 
     printf("%s  %s; %s\n", match->row, match->workload, match->placement);
-    for (m = 0; m < metrics; m++) {
-        printf(" %s, %s is better\n", match->metrics[m].name, better(&match->metrics[m]));
-        for (c = 0; c < match->contender_count; c++) {
-            struct bench_series *one = &series[c * metrics + m];
+    for (m = 0; m < match->metric_count; m++)
+        report_metric(options, match, m, series);
+    for (c = 1; c < match->contender_count; c++) {
+        const struct bench_contender *peer = &match->contenders[c];
 
-            one->median = bench_median(one->values, one->count);
-            report_value(options, match, &match->contenders[c], &match->metrics[m], one);
-        }
+        if (peer->run != NULL)
+            report_ratio(options, match, peer->name, peer->name,
+                         series[0].median / series[c * match->metric_count].median, peer->goal);
     }
-    for (c = 1; c < match->contender_count; c++)
-        report_ratio(options, match, &match->contenders[c],
-                     series[0].median / series[c * metrics].median);
+    if (match->rival_count > 0)
+        report_best(options, match, series);
     printf("\n");
     fflush(stdout);
 }
