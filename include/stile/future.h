@@ -30,7 +30,8 @@ STILE_BEGIN_DECLS
 
 typedef struct stile_future stile_future;
 
-/* Told once, when the future is done. */
+/* Told once, when the future is done; perhaps before the call that started it has
+ * returned. */
 typedef void stile_future_callback(stile_future *future, void *argument);
 
 /*
@@ -58,7 +59,8 @@ STILE_API STILE_MUST_CHECK stile_status stile_future_fd(stile_future *future, in
  * timeout_ms  0 only looks, STILE_FOREVER waits without limit.
  *
  * Returns STILE_OK when it is done, whatever its result; STILE_TIMEOUT;
- * STILE_INVALID.
+ * STILE_INVALID; STILE_NO_MEMORY; STILE_FORKED in a child of fork(), where nobody
+ * ends it.
  *
  * Threads: any.
  */
@@ -73,7 +75,7 @@ STILE_API STILE_MUST_CHECK stile_status stile_future_wait(stile_future *future, 
  * which    receives the index of one that is done, the lowest.  Written only
  *          with STILE_OK.
  *
- * Returns STILE_OK; STILE_TIMEOUT; STILE_INVALID; STILE_NO_MEMORY.
+ * Returns STILE_OK; STILE_TIMEOUT; STILE_INVALID; STILE_NO_MEMORY; STILE_FORKED.
  *
  * Threads: any.
  */
@@ -104,8 +106,11 @@ STILE_API STILE_MUST_CHECK stile_status stile_future_take(stile_future *future, 
 
 /*
  * Frees the future.  One that is under way is cancelled; a hold that nobody took
- * is released.  When it returns, the callback does not run and will not, unless
- * it is the callback itself that closes.  NULL does nothing.
+ * is released.  When it returns, nothing of it is left, and the callback does not
+ * run and will not, unless it is the callback itself that closes.  NULL does nothing.
+ *
+ * redis: for that it asks the server, for at most the command timeout each.  In a
+ * child of fork() it only frees.
  *
  * Threads: one, once; not while another thread uses the future.
  */

@@ -164,6 +164,9 @@ STILE_API STILE_MUST_CHECK stile_status stile_lock_acquire_with(stile_lock *lock
  * Returns STILE_OK, and what became of it is the future's to say; or
  * STILE_INVALID, STILE_CLOSED, STILE_FORKED, STILE_NO_MEMORY.
  *
+ * redis: the requests of a space's futures follow one another, so that a timeout may
+ * be noticed late by the time that one request takes.
+ *
  * Threads: any; asks no server.
  */
 STILE_API STILE_MUST_CHECK stile_status stile_lock_start(stile_lock *lock, int64_t timeout_ms,
