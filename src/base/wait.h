@@ -59,6 +59,7 @@ struct stile_waiter {
     const void *owner;   /* the handle it waits through: whom to close with */
     const void *options; /* of the call; valid while the waiter is queued */
     int64_t woken_ns;    /* when it was first told STILE_AGAIN; 0: never */
+    int64_t told_ns;     /* when it was last told that */
     bool last;           /* attempt once, do not queue again */
     int64_t deadline_ns; /* of the wait, monotonic; INT64_MAX: none */
     int64_t back_ns;     /* when the call has to be back at the latest */
