@@ -201,9 +201,12 @@ stile_status stile_lock_acquire(stile_lock *lock, int64_t timeout_ms, stile_hold
         return stile__null_argument("hold");
     if (timeout_ms < STILE_FOREVER)
         return stile__check_timeout(timeout_ms);
-    if (!lock_take_word(lock, hold))
-        return acquire(lock, timeout_ms, &lock->options, hold);
-    return STILE_OK;
+    if (lock_take_word(lock, hold))
+        return STILE_OK;
+    /* That was the first attempt. */
+    if (lock->word != NULL && timeout_ms != 0)
+        return wait_for_lock(lock, &lock->options, timeout_ms, hold);
+    return acquire(lock, timeout_ms, &lock->options, hold);
 }
 
 stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,

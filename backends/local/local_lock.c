@@ -5,16 +5,19 @@
  * wins.  QUEUED sends acquire and release the slow way, under the queue's mutex.
  *
  * Whenever the mutex is free:
- *   - QUEUED is set if somebody is in the queue or the object is closed, and
- *     only then;
+ *   - QUEUED is set if the object is closed, or somebody is in the queue who can still
+ *     be granted the lock and either nobody is awake (told STILE_AGAIN, and owing an
+ *     attempt) or the first is to be made the owner; and only then;
  *   - if somebody is in the queue who can still be granted the lock, it is held or
- *     somebody is awake: told STILE_AGAIN, and owing an attempt.
- * So whoever leaves without the lock passes the wake-up on.
+ *     somebody is awake.
+ * So whoever leaves without the lock passes the wake-up on, and while somebody who was
+ * woken is on its way, those who run take and free the lock without the mutex.
  *
  * Who is woken competes with running threads, since a wake-up costs tens of
  * microseconds in which the lock would lie idle.  Who lost that race for
  * HANDOFF_NS, or asked for fairness, is made the owner by the releaser; so is a
  * waiter behind which no thread of its own is, or that waits for other locks, too.
+ * Nobody is woken while somebody spins: who spins takes the lock, or comes to the mutex.
  */
 #include "local.h"
 
@@ -24,6 +27,7 @@
 
 #include "base/deadline.h"
 #include "base/error.h"
+#include "base/spin.h"
 #include "lock_word.h"
 
 #define HELD STILE_WORD_HELD
@@ -37,10 +41,6 @@
 /* How often a waiter in a child of fork() looks whether a lease is over: the thread
  * that ends leases is the parent's. */
 #define FORKED_LOOK_MS 50
-
-/* Looks at a taken lock before sleeping: at most this many, about twice what
- * it took the last times. */
-enum { SPIN_MOST = 200 };
 
 struct local_lock_object {
     struct stile_named named; /* first: what the table of names knows */
@@ -59,8 +59,8 @@ struct local_lock_object {
     /* The fence of the last hold that was ended by force; 0: none.  It is written before
      * the word changes, so that its owner, who sees another word, finds it. */
     _Atomic uint64_t revoked_fence;
-    /* How many looks it took lately until the lock came free; a hint. */
-    _Atomic uint32_t spins;
+    _Atomic uint32_t sleepers; /* how many are in the queue; written under the mutex */
+    struct stile_spin spin;
     /* On a line of its own: written by every acquire and release. */
     _Alignas(64) _Atomic uint64_t word;
 };
@@ -114,15 +114,46 @@ static void fill(const struct local_lock_object *object, uint64_t fence, stile_h
 
 /* ---- under the mutex ------------------------------------------------------------- */
 
+static bool wants_handoff(const struct stile_waiter *waiter)
+{
+    const stile_lock_options *options = waiter->options;
+
+    return options->fair || stile__is_passive(waiter) ||
+           (waiter->woken_ns != 0 && stile__monotonic_ns() - waiter->woken_ns >= HANDOFF_NS);
+}
+
+/* The first in the queue, passing over who has been granted another lock, or NULL. */
+static struct stile_waiter *first_of(const struct local_lock_object *object)
+{
+    struct stile_link *at;
+
+    for (at = object->queue.next; at != &object->queue; at = at->next) {
+        if (stile__claimable(waiter_of(at)))
+            return waiter_of(at);
+    }
+    return NULL;
+}
+
 static uint64_t queued_flag(const struct local_lock_object *object)
 {
-    return object->closed || !list_empty(&object->queue) ? QUEUED : 0;
+    const struct stile_waiter *first = first_of(object);
+
+    if (object->closed)
+        return QUEUED;
+    if (first == NULL)
+        return 0;
+    return object->awake == 0 || wants_handoff(first) ? QUEUED : 0;
 }
 
 /* Makes QUEUED what it has to be, on a word whose other bits may move. */
 static void settle_flag(struct local_lock_object *object)
 {
-    if (queued_flag(object) != 0)
+    uint64_t flag = queued_flag(object);
+
+    /* Only who has the mutex changes it. */
+    if ((os_load(&object->word, memory_order_relaxed) & QUEUED) == flag)
+        return;
+    if (flag != 0)
         os_or(&object->word, QUEUED, memory_order_relaxed);
     else
         os_and(&object->word, ~QUEUED, memory_order_relaxed);
@@ -135,6 +166,12 @@ static void describe(uint32_t thread, int64_t since_ms, const char *label, stile
     party->since_ms = since_ms;
     if (label != NULL)
         memcpy(party->label, label, strlen(label));
+}
+
+static void dequeue(struct local_lock_object *object, struct stile_waiter *waiter)
+{
+    list_remove(&waiter->link);
+    os_sub(&object->sleepers, 1, memory_order_relaxed);
 }
 
 /* Fills the hold of a new owner with this fence, which the thread asked for. */
@@ -164,26 +201,6 @@ static void grant(struct local_lock_object *object, uint64_t fence, uint32_t thr
     describe(thread, stile__realtime_ms(), options->label, &object->holder);
 }
 
-static bool wants_handoff(const struct stile_waiter *waiter)
-{
-    const stile_lock_options *options = waiter->options;
-
-    return options->fair || stile__is_passive(waiter) ||
-           (waiter->woken_ns != 0 && stile__monotonic_ns() - waiter->woken_ns >= HANDOFF_NS);
-}
-
-/* The first in the queue, passing over who has been granted another lock, or NULL. */
-static struct stile_waiter *first_of(struct local_lock_object *object)
-{
-    struct stile_link *at;
-
-    for (at = object->queue.next; at != &object->queue; at = at->next) {
-        if (stile__claimable(waiter_of(at)))
-            return waiter_of(at);
-    }
-    return NULL;
-}
-
 /* The first, if it is to be made the owner; then it is claimed, and has to be. */
 static struct stile_waiter *choose_owner(struct local_lock_object *object)
 {
@@ -209,7 +226,7 @@ static void hand_over(struct local_lock_object *object, struct stile_waiter *wai
     if (!stile__claim(waiter))
         return;
 #endif
-    list_remove(&waiter->link);
+    dequeue(object, waiter);
     grant(object, fence, waiter->thread, waiter->options, &waiter->hold);
     /* It is in the queue, and leaving takes the mutex: it has not left. */
     stile__settle(waiter, STILE_OK, wake);
@@ -237,10 +254,11 @@ static void wake_first(struct local_lock_object *object, struct stile_parker **w
     first = first_of(object);
     if (first == NULL)
         return;
-    list_remove(&first->link);
+    dequeue(object, first);
     object->awake++;
+    first->told_ns = stile__monotonic_ns();
     if (first->woken_ns == 0)
-        first->woken_ns = stile__monotonic_ns();
+        first->woken_ns = first->told_ns;
     stile__settle(first, STILE_AGAIN, wake);
 }
 
@@ -250,26 +268,26 @@ static void wake_first(struct local_lock_object *object, struct stile_parker **w
  */
 static bool pass_on(struct local_lock_object *object, uint64_t fence, struct stile_parker **wake)
 {
-    uint64_t word = os_load(&object->word, memory_order_relaxed), next;
+    uint64_t word = os_or(&object->word, QUEUED, memory_order_relaxed) | QUEUED, next;
     struct stile_waiter *owner;
 
     *wake = NULL;
-    if ((word & ~QUEUED) != (fence << FENCE_SHIFT | HELD))
+    /* With QUEUED the word stands still, but for who has the mutex: who is chosen can be
+     * granted. */
+    if ((word & ~QUEUED) != lock_word_held(fence)) {
+        settle_flag(object);
         return false;
-    /* With somebody in the queue the word stands still: who is chosen can be granted.
-     * Else this fence's owner can move it, by a release that races with this one. */
+    }
     owner = choose_owner(object);
-    do {
-        if ((word & ~QUEUED) != lock_word_held(fence))
-            return false;
-        next = owner == NULL ? word & ~HELD : word + NEXT_FENCE;
-        /* acq_rel: what the old owner did is seen by the new one, which may not
-         * touch the word at all. */
-    } while (!os_cas(&object->word, &word, next, memory_order_acq_rel));
-    if (owner == NULL)
-        wake_first(object, wake);
-    else
+    next = owner == NULL ? word & ~HELD : word + NEXT_FENCE;
+    /* acq_rel: what the old owner did is seen by the new one, which may not touch the
+     * word at all. */
+    os_exchange(&object->word, next, memory_order_acq_rel);
+    if (owner != NULL)
         hand_over(object, owner, fence + 1, wake);
+    /* Who spins takes the lock, or comes here. */
+    else if (os_load(&object->spin.inside, memory_order_relaxed) == 0)
+        wake_first(object, wake);
     settle_flag(object);
     return true;
 }
@@ -308,26 +326,7 @@ static bool take(struct local_lock_object *object, bool behind, bool note, uint6
 
 /* ---- acquire ----------------------------------------------------------------------- */
 
-/* Looks at the lock for a while, in case its holder is about to let go. */
-static void spin(struct local_lock_object *object)
-{
-    uint32_t usual = os_load(&object->spins, memory_order_relaxed);
-    uint32_t most = usual * 2 + 10, looks = 0;
-
-    if (most > SPIN_MOST)
-        most = SPIN_MOST;
-    while (looks < most && (os_load(&object->word, memory_order_relaxed) & HELD)) {
-        os_pause();
-        looks++;
-    }
-    if (looks > usual)
-        usual += (looks - usual) / 8;
-    else
-        usual -= (usual - looks) / 8;
-    os_store(&object->spins, usual, memory_order_relaxed);
-}
-
-static bool take_fast(struct local_lock_object *object, stile_hold *hold)
+static OS_FAST_PATH bool take_fast(struct local_lock_object *object, stile_hold *hold)
 {
     uint64_t fence = lock_word_take(&object->word);
 
@@ -338,13 +337,16 @@ static bool take_fast(struct local_lock_object *object, stile_hold *hold)
     return true;
 }
 
-/* When a waiter looks again by itself. */
+/* When a waiter looks again by itself: so that releases go the slow way once it is to
+ * be given the lock, and for the sake of leases in a child of fork(). */
 static void set_recheck(const struct local_lock_object *object, struct stile_waiter *waiter)
 {
     int64_t at_ns = INT64_MAX;
 
     if (stile__space_forked(&object->space->base))
         at_ns = later_ns(stile__monotonic_ns(), FORKED_LOOK_MS);
+    else if (waiter->woken_ns != 0 && !wants_handoff(waiter))
+        at_ns = waiter->woken_ns + HANDOFF_NS;
     os_store(&waiter->recheck_ns, at_ns, memory_order_relaxed);
 }
 
@@ -352,6 +354,7 @@ static void queue_up(struct local_lock_object *object, struct stile_waiter *wait
 {
     set_recheck(object, waiter);
     os_store(&waiter->state, STILE_WAITER_QUEUED, memory_order_relaxed);
+    os_add(&object->sleepers, 1, memory_order_relaxed);
     /* Who was woken and lost the race was first, and is again. */
     if (waiter->woken_ns != 0) {
         list_push_front(&object->queue, &waiter->link);
@@ -369,6 +372,46 @@ static uint32_t thread_of(const struct stile_waiter *waiter)
                                                    : (uint32_t)stile__thread_number();
 }
 
+/*
+ * Whether looking at the lock for a while, in case its holder is about to let go, got
+ * it.  Who comes while others sleep does not look: there are more than cores, and it
+ * would take the word away from those who run.
+ */
+static bool watch(struct local_lock_object *object, stile_hold *hold)
+{
+    uint64_t word = os_load(&object->word, memory_order_relaxed);
+    struct stile_look look;
+
+    if (os_load(&object->sleepers, memory_order_relaxed) > 0 ||
+        !stile__spin_begin(&object->spin, &look, word >> FENCE_SHIFT))
+        return false;
+    do {
+        word = os_load(&object->word, memory_order_relaxed);
+        if (!(word & HELD)) {
+            stile__spin_leave(&object->spin);
+            if (take_fast(object, hold)) {
+                stile__spin_tell(&object->spin, true);
+                return true;
+            }
+            /* Who takes it past others who sleep does so under the mutex. */
+            if ((word & QUEUED) || !stile__spin_enter(&object->spin))
+                return false;
+        }
+    } while (stile__spin_next(&look, word >> FENCE_SHIFT));
+    stile__spin_leave(&object->spin);
+    stile__spin_tell(&object->spin, false);
+    return false;
+}
+
+/* Who was woken has the lock: another may be. */
+static void compete_no_more(struct local_lock_object *object)
+{
+    stile__mutex_lock(&object->mutex);
+    object->awake--;
+    settle_flag(object);
+    stile__mutex_unlock(&object->mutex);
+}
+
 /* waiter is NULL for a try; hold's slot is reserved if its lease ends. */
 static stile_status take_slow(stile_lock *lock, const stile_lock_options *options,
                               struct stile_waiter *waiter, stile_hold *hold)
@@ -382,8 +425,10 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     bool behind;
 
     stile__mutex_lock(&object->mutex);
-    if (woken)
+    if (woken) {
         object->awake--;
+        settle_flag(object);
+    }
     lapse_due(object, &lapsed);
     behind = options->fair && !woken && first_of(object) != NULL;
     if (object->closed || ((struct local_lock *)lock)->shut) {
@@ -413,14 +458,19 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
 {
     struct local_lock_object *object = object_of(lock);
     bool woken = waiter != NULL && waiter->woken_ns != 0;
+    bool plain = stile__lock_is_plain(options);
     stile_hold taken = STILE_HOLD_INIT;
     stile_status status;
 
-    if (!woken && stile__lock_is_plain(options)) {
-        if (waiter != NULL && !stile__is_passive(waiter) && stile__cpus() > 1)
-            spin(object);
-        if (take_fast(object, hold))
-            return STILE_OK;
+    if (woken)
+        stile__wake_took(stile__monotonic_ns() - waiter->told_ns);
+    if (plain && !woken && take_fast(object, hold))
+        return STILE_OK;
+    if (plain && waiter != NULL && !waiter->last && !options->fair && !stile__is_passive(waiter) &&
+        watch(object, hold)) {
+        if (woken)
+            compete_no_more(object);
+        return STILE_OK;
     }
     if (waiter != NULL)
         taken = waiter->hold;
@@ -457,6 +507,7 @@ static void local_lock_poll(stile_lock *lock, struct stile_waiter *waiter)
 
     stile__mutex_lock(&object->mutex);
     lapse_due(object, &wake);
+    settle_flag(object);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
         stile__unpark(wake);
@@ -471,7 +522,7 @@ static stile_status local_lock_withdraw(stile_lock *lock, struct stile_waiter *w
     stile__mutex_lock(&object->mutex);
     left = stile__leave(waiter);
     if (left) {
-        list_remove(&waiter->link);
+        dequeue(object, waiter);
         settle_flag(object);
     }
     stile__mutex_unlock(&object->mutex);
@@ -730,7 +781,7 @@ static void turn_away(struct local_lock_object *object, const stile_lock *handle
         at = at->next;
         if (handle != NULL && waiter->owner != handle)
             continue;
-        list_remove(&waiter->link);
+        dequeue(object, waiter);
         stile__lease_unreserve(&object->space->leases, waiter->hold.slot);
         stile__settle(waiter, STILE_CLOSED, &wake);
         stile__unpark(wake);
@@ -782,7 +833,8 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     memset(&object->noted, 0, sizeof object->noted);
     atomic_init(&object->revoked_fence, 0);
     floor = os_load(&space->fence_floor, memory_order_relaxed);
-    atomic_init(&object->spins, 0);
+    atomic_init(&object->sleepers, 0);
+    stile__spin_init(&object->spin);
     atomic_init(&object->word, floor << FENCE_SHIFT | queued_flag(object));
     return &object->named;
 }

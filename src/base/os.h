@@ -90,8 +90,20 @@ static inline void os_pause(void)
 #endif
 }
 
+/* How many looks a spinning loop may have, whatever the clock says. */
+#if defined(STILE_FIBRES)
+enum { OS_LOOKS_MOST = 8 };
+#else
+enum { OS_LOOKS_MOST = 10000 };
+#endif
+
 /* How many threads can run at once; read once. */
 unsigned stile__cpus(void);
+
+/* How long it takes until a thread runs that was woken, as far as is known; at most
+ * 50 us.  Whoever was woken tells how long it took. */
+int64_t stile__wake_ns(void);
+void stile__wake_took(int64_t ns);
 
 /* ---- mutexes --------------------------------------------------------------
  * Short sections only: nothing sleeps, does I/O or calls a user under one.

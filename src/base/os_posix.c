@@ -60,6 +60,32 @@ unsigned stile__cpus(void)
     return count;
 }
 
+/* ---- what a wake-up costs -------------------------------------------------- */
+
+#define WAKE_LEAST_NS 2000
+#define WAKE_MOST_NS 50000
+#define WAKE_GUESS_NS 20000
+
+static _Atomic int64_t wake_ns = WAKE_GUESS_NS;
+
+int64_t stile__wake_ns(void)
+{
+    return os_load(&wake_ns, memory_order_relaxed);
+}
+
+/* Down fast and up slowly: what takes longer is often that others had the core. */
+void stile__wake_took(int64_t ns)
+{
+    int64_t known = os_load(&wake_ns, memory_order_relaxed);
+
+    if (ns > WAKE_MOST_NS)
+        ns = WAKE_MOST_NS;
+    else if (ns < WAKE_LEAST_NS)
+        ns = WAKE_LEAST_NS;
+    known += (ns - known) / (ns < known ? 2 : 16);
+    os_store(&wake_ns, known, memory_order_relaxed);
+}
+
 /* ---- mutexes -------------------------------------------------------------- */
 
 #if !defined(NDEBUG)

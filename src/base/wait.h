@@ -83,6 +83,7 @@ struct stile_waiter {
     int64_t woken_ns;    /* when it was first told STILE_AGAIN; 0: never */
     uint32_t thread;     /* of the system: whose wait it is */
     int64_t since_ms;    /* when it queued first, by the clock that people set */
+    int64_t told_ns;     /* when it was last told that */
     bool last;           /* attempt once, do not queue again */
     int64_t deadline_ns; /* of the wait, monotonic; INT64_MAX: none */
     int64_t back_ns;     /* when the call has to be back at the latest */
