@@ -71,8 +71,9 @@ typedef struct stile_lock_options {
      * wake-up per hand-over. */
     bool fair;
     /* A lock that is released sooner stays taken until it was held for so long, in
-     * milliseconds; to ten years.  So that a short job does not run twice on hosts
-     * whose clocks differ.  If the holder dies, its lease is at least that long. */
+     * milliseconds; to ten years, and not longer than max_hold_ms.  So that a short job
+     * does not run twice on hosts whose clocks differ.  If the holder dies, its lease is
+     * at least that long. */
     int64_t min_hold_ms;
     /* What an inspection shows of who holds or waits; at most STILE_LABEL_MAX
      * bytes.  A handle copies it; what a call names has to stay until it returns,

@@ -91,6 +91,7 @@ static void use(stile_lock *one, stile_lock *other)
 {
     const stile_lock_options fixed = {.lease_ms = 60000, .fixed_lease = true};
     stile_hold hold = {.fence = 42}, second;
+    stile_lock_info info = {.fence = 42};
 
     if (!done(stile_lock_acquire(one, 1000, &hold))) {
         assert_int_equal(hold.fence, 42);
@@ -98,6 +99,10 @@ static void use(stile_lock *one, stile_lock *other)
     }
     if (stile_lock_acquire(other, 1, &second) == STILE_OK)
         fail_msg("the lock has two owners");
+    if (done(stile_lock_inspect(one, &info)))
+        stile_lock_info_free(&info);
+    else
+        assert_int_equal(info.fence, 42);
     done(stile_lock_extend(one, &hold, 1000));
     done(stile_lock_release(one, &hold));
     if (done(stile_lock_acquire_with(other, 1000, &fixed, &hold)))

@@ -7,8 +7,7 @@
 -- Invariant: only the owner's own op id frees the lock.
 local value = redis.call('GET', KEYS[1])
 local mine = value and string.sub(value, 3, 34) == ARGV[1]
-local keep = tonumber(ARGV[4] or 0)
-if mine and keep == 0 and string.sub(value, 2, 2) == '-' then
+if mine and not ARGV[4] and string.sub(value, 2, 2) == '-' then
   redis.call('DEL', KEYS[1])
   return 1
 end
@@ -25,7 +24,7 @@ if not mine then
   if queued > 0 then reap(last) end
   return 0
 end
-if keep > 0 then
+if ARGV[4] and tonumber(ARGV[4]) > 0 then
   -- First what a full server never refuses.
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
   redis.call('SET', KEYS[1], '1m' .. string.rep('0', 32) .. string.sub(value, 35), 'KEEPTTL')
