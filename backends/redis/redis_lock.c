@@ -39,15 +39,16 @@ static stile_status attempt_first(stile_lock *lock, const stile_lock_options *op
 
     if (until_ns > waiter->back_ns)
         until_ns = waiter->back_ns;
-    if (waiter->last && waiter->number == 0)
-        return try_once(object, options, REDIS_PATIENT, until_ns, &waiter->hold);
-    if (!options->fair && waiter->number == 0 && !waiter->last &&
-        now >= os_load(&object->busy_until_ns, memory_order_relaxed)) {
+    if (waiter->number == 0 &&
+        (waiter->last ||
+         (!options->fair && now >= os_load(&object->busy_until_ns, memory_order_relaxed)))) {
         stile_status status = try_once(object, options, REDIS_PATIENT, until_ns, &waiter->hold);
 
         if (status != STILE_TIMEOUT)
             return status;
         os_store(&object->busy_until_ns, now + BUSY_NS, memory_order_relaxed);
+        if (waiter->last)
+            return status;
         /* The first id may be an orphan by now. */
         status = stile__redis_id(object->space, waiter->hold.id);
         if (status != STILE_OK)

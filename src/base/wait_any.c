@@ -72,31 +72,29 @@ static stile_status wait_for_one(struct stile_any *any, size_t count, struct sti
 }
 
 /*
- * Takes those out that are queued.  One that was granted meanwhile is the result,
- * whatever status was: who is granted has the choice, so there is at most one.
+ * Takes those out that are queued, or were told to compete and owe an attempt.  One that
+ * was granted meanwhile is the result, whatever status was: who is granted has the
+ * choice, so there is at most one.
  */
 static stile_status leave_all(struct stile_any *any, size_t count, stile_status status,
                               size_t *which)
 {
+    int64_t until_ns;
     size_t i;
 
     for (i = 0; i < count; i++) {
         struct stile_waiter *waiter = &any[i].waiter;
-        stile_status left = STILE_OK;
-        bool granted;
+        stile_status left;
 
-        if (any[i].out || os_load(&waiter->state, memory_order_acquire) == STILE_WAITER_NEW)
+        if (os_load(&waiter->state, memory_order_relaxed) == STILE_WAITER_NEW)
             continue;
-        any[i].out = true;
-        if (os_load(&waiter->state, memory_order_acquire) == STILE_WAITER_QUEUED)
-            left = any[i].ops->withdraw(any[i].call, waiter);
-        granted = os_load(&waiter->state, memory_order_acquire) == STILE_WAITER_SETTLED &&
-                  waiter->result == STILE_OK;
-        if (granted) {
+        waiter->deadline_ns = INT64_MIN;
+        left = step(&any[i], &until_ns);
+        if (left == STILE_OK) {
             assert(status != STILE_OK);
             status = STILE_OK;
             *which = i;
-        } else if (left != STILE_OK && left != STILE_TOO_LATE && status == STILE_TIMEOUT) {
+        } else if (status == STILE_TIMEOUT && left != STILE_PENDING && left != STILE_CANCELLED) {
             status = left;
         }
     }

@@ -504,6 +504,29 @@ static void several_may_be_of_several_backends(void **state)
     stile_close(local);
 }
 
+/* With the queues the holds are gone: it queues again, and finds the locks free. */
+static void server_that_forgets_the_queues_is_asked_again(void **state)
+{
+    stile_lock *locks[LOCKS];
+    struct any_call call;
+    stile_hold holds[LOCKS];
+    int i;
+
+    (void)state;
+    if (!contract_on_redis())
+        return;
+    open_locks("forgotten", NULL, locks);
+    take_all(locks, holds);
+    start_any(&call, locks, LOCKS, STILE_FOREVER);
+    assert_int_equal(test_redis(contract_server(), NULL, 0, "FLUSHALL", NULL), TEST_REPLY_OK);
+    assert_outcome(any_answer(&call), STILE_OK);
+    assert_status(stile_lock_release(locks[call.which], &call.hold), STILE_OK);
+    for (i = 0; i < LOCKS; i++) {
+        assert_status(stile_lock_release(locks[i], &holds[i]), STILE_LOST);
+        check_free_soon(locks[i]);
+    }
+}
+
 static void several_with_a_wrong_argument_are_refused(void **state)
 {
     stile_lock *lock = contract_lock_open("any-wrong", NULL);
@@ -541,6 +564,7 @@ int contract_lock_ways(void)
         contract_test(cancellation_of_one_ends_the_whole),
         contract_test(closing_one_of_them_ends_the_whole),
         contract_test(several_may_be_of_several_backends),
+        contract_test(server_that_forgets_the_queues_is_asked_again),
         contract_test(several_with_a_wrong_argument_are_refused),
     };
 
