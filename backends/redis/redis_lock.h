@@ -79,6 +79,13 @@ static inline struct redis_slice client_of(const struct redis_space *space)
     return slice_of(space->inbox.client, REDIS_ID_TEXT);
 }
 
+/* ---- redis_lock.c ------------------------------------------------------------------- */
+
+/* Somebody else had the lock, or waits for it, at now_ns (monotonic). */
+void stile__redis_note_busy(struct redis_object *object, int64_t now_ns);
+/* Whether that was a short while ago: then an acquire queues at once. */
+bool stile__redis_busy(struct redis_object *object, int64_t now_ns);
+
 /* ---- redis_lock_call.c --------------------------------------------------------------- */
 
 enum answer { TAKEN, OWNER, QUEUED, LATE, ASK_QUEUE };

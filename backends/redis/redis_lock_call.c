@@ -18,6 +18,12 @@ stile_status stile__redis_odd_answer(const struct redis_exchange *exchange)
     return stile__fail(STILE_PROTOCOL, "the answer of %s is not one", exchange->call.script->name);
 }
 
+/* An integer that a script can have made. */
+static bool is_lua_int(const struct redis_reply *reply)
+{
+    return is_int(reply) && reply->integer >= -2 && reply->integer <= LUA_INT_MAX;
+}
+
 bool stile__redis_are_ints(const struct redis_reply *reply, size_t least)
 {
     size_t i;
@@ -25,9 +31,7 @@ bool stile__redis_are_ints(const struct redis_reply *reply, size_t least)
     if (reply->type != REDIS_ARRAY || reply->count < least)
         return false;
     for (i = 0; i < reply->count; i++) {
-        const struct redis_reply *element = &reply->elements[i];
-
-        if (!is_int(element) || element->integer < -2 || element->integer > LUA_INT_MAX)
+        if (!is_lua_int(&reply->elements[i]))
             return false;
     }
     return true;
@@ -92,7 +96,8 @@ void stile__redis_orphan(struct redis_object *object, const uint64_t id[2],
 static void prepare_acquire(struct redis_exchange *exchange)
 {
     struct acquire *acquire = (struct acquire *)exchange;
-    int64_t not_after = stile__line_server_ms(&acquire->space->line) + copy_ms(acquire->space);
+    int64_t not_after =
+        stile__line_server_ms(&acquire->space->line, exchange->sent_ns) + copy_ms(acquire->space);
     size_t at = exchange->call.script == &stile__script_lock_try ? 2 : 3;
 
     acquire->args[at] = number_slice(&acquire->not_after, not_after > 0 ? not_after : 0);
@@ -102,10 +107,16 @@ static void prepare_acquire(struct redis_exchange *exchange)
 static stile_status take_code(struct acquire *acquire, const struct redis_reply *reply,
                               int64_t *code)
 {
-    if (!stile__redis_are_ints(reply, 2))
+    if (stile__redis_are_ints(reply, 2)) {
+        *code = reply->elements[0].integer;
+        acquire->server_ms = reply->elements[1].integer;
+    } else if (is_lua_int(reply) && reply->integer > 0) {
+        /* From lock_try: the fence is the time. */
+        *code = reply->integer;
+        acquire->server_ms = reply->integer / 1000;
+    } else {
         return stile__redis_odd_answer(&acquire->exchange);
-    *code = reply->elements[0].integer;
-    acquire->server_ms = reply->elements[1].integer;
+    }
     stile__line_seen(&acquire->space->line, acquire->exchange.sent_ns, acquire->server_ms);
     return STILE_OK;
 }

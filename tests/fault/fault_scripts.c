@@ -72,6 +72,7 @@ static const struct step ask_queue = {
 static const struct step look = {
     &stile__script_lock_poll, ALL_PARTS, {MY_CLIENT, WAITER_LEASE, CLAIM, INBOX, ME}};
 static const struct step let_go = {&stile__script_lock_release, ALL_PARTS, {ME, CLAIM, INBOX}};
+static const struct step let_go_alone = {&stile__script_lock_release, {KEY_LOCK}, 1, {ME}};
 static const struct step undo = {&stile__script_lock_abandon, ALL_PARTS, {ME, CLAIM, INBOX}};
 static const struct step renew = {
     &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE, KEY_WAITERS}, 3, {ME, LEASE, "0"}};
@@ -194,8 +195,8 @@ static const struct situation {
     {"granted to me", granted_to_me},
 };
 
-static const struct step *const steps[] = {&try_it, &queue_up, &ask_queue, &look,  &let_go,
-                                           &undo,   &renew,    &claim,     &extend};
+static const struct step *const steps[] = {&try_it, &queue_up, &ask_queue, &look,   &let_go,
+                                           &undo,   &renew,    &claim,     &extend, &let_go_alone};
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -320,6 +321,32 @@ static void a_release_frees_only_its_own_hold(void **state)
     assert_false(scene_owned(&server, "ledger"));
     must_run(&let_go, OTHER);
     assert_int_equal(answer(0), 0);
+}
+
+static void a_release_with_one_key_does_nothing_where_the_queue_has_a_say(void **state)
+{
+    char before[4096], after[4096];
+
+    (void)state;
+    mine();
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 1);
+    assert_false(scene_owned(&server, "ledger"));
+    others();
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 0);
+    assert_true(scene_owned(&server, "ledger"));
+    begin(NULL);
+    mine_and_another_waits();
+    read_state(before, sizeof before);
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 3);
+    read_state(after, sizeof after);
+    assert_string_equal(before, after);
+    /* The owner's lease ran out: the queue has to be told. */
+    assert_int_equal(test_redis_int(&server, "DEL", scene_key("ledger", KEY_LOCK), NULL), 1);
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 3);
 }
 
 /* ---- wrong types --------------------------------------------------------------------- */
@@ -695,6 +722,7 @@ int main(int count, char **arguments)
         fresh(a_repeated_acquire_gives_the_first_answer),
         fresh(an_acquire_repeated_behind_a_queue_still_finds_its_hold),
         fresh(a_release_frees_only_its_own_hold),
+        fresh(a_release_with_one_key_does_nothing_where_the_queue_has_a_say),
         fresh(a_key_of_another_type_is_an_error_and_nothing_is_written),
         fresh(an_acquire_takes_nothing_over_a_key_of_another_type),
         fresh(a_fence_that_is_none_or_at_its_end_is_an_error),
