@@ -77,7 +77,8 @@ enum redis_patience {
     REDIS_CLOSING  /* as once, and although the line turns others away */
 };
 
-/* A script with its keys and arguments. */
+/* A script with its keys and arguments; or, without a script, a plain command: its words
+ * are the arguments. */
 struct redis_call {
     const struct redis_script *script;
     const struct redis_slice *keys;
@@ -97,6 +98,10 @@ struct redis_exchange {
     /* Within the turn: reads the answer, which is no error reply.  STILE_OK, or
      * what is wrong with it. */
     stile_status (*take)(struct redis_exchange *exchange, const struct redis_reply *reply);
+    /* A plain command that goes out in the same write, unless it has no words, and what
+     * reads its answer.  take was called before. */
+    struct redis_call then;
+    stile_status (*take_then)(struct redis_exchange *exchange, const struct redis_reply *reply);
     /* Filled in: the boot clock before the attempt that was answered went out, and
      * how many attempts the server may have run. */
     int64_t sent_ns;

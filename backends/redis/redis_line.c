@@ -133,15 +133,19 @@ static void add_call(struct redis_buffer *buffer, const struct redis_call *call,
 {
     size_t i;
 
-    stile__redis_command(buffer, 3 + call->key_count + call->arg_count);
-    if (by_text) {
-        stile__redis_arg(buffer, "EVAL", 4);
-        stile__redis_arg(buffer, call->script->text, call->script->length);
+    if (call->script == NULL) {
+        stile__redis_command(buffer, call->arg_count);
     } else {
-        stile__redis_arg(buffer, "EVALSHA", 7);
-        stile__redis_arg(buffer, call->script->sha1, 40);
+        stile__redis_command(buffer, 3 + call->key_count + call->arg_count);
+        if (by_text) {
+            stile__redis_arg(buffer, "EVAL", 4);
+            stile__redis_arg(buffer, call->script->text, call->script->length);
+        } else {
+            stile__redis_arg(buffer, "EVALSHA", 7);
+            stile__redis_arg(buffer, call->script->sha1, 40);
+        }
+        stile__redis_arg_int(buffer, (int64_t)call->key_count);
     }
-    stile__redis_arg_int(buffer, (int64_t)call->key_count);
     for (i = 0; i < call->key_count; i++)
         stile__redis_arg(buffer, call->keys[i].bytes, call->keys[i].length);
     for (i = 0; i < call->arg_count; i++)
@@ -329,13 +333,16 @@ static stile_status give_up(struct redis_line *line, stile_status status)
                        line->space->base.settings.shown);
 }
 
-static stile_status call_once(struct redis_line *line, const struct redis_call *call, bool by_text,
-                              int64_t until_ns, const struct redis_reply **reply, unsigned *sends)
+static stile_status call_once(struct redis_line *line, const struct redis_call *call,
+                              const struct redis_call *then, bool by_text, int64_t until_ns,
+                              const struct redis_reply **reply, unsigned *sends)
 {
     stile_status status;
 
     stile__redis_buffer_reset(&line->request);
     add_call(&line->request, call, by_text);
+    if (then != NULL)
+        add_call(&line->request, then, false);
     status = stile__redis_send(line->connection, &line->request, until_ns);
     if (status == STILE_NO_MEMORY)
         return stile__fail(status, "no memory for a request");
@@ -351,21 +358,45 @@ static stile_status call_once(struct redis_line *line, const struct redis_call *
 /* *sent_ns is a reading of the boot clock before it goes out, moved on when it has to go
  * out again.  *sends counts how often the server may have run it. */
 static stile_status call_line(struct redis_line *line, const struct redis_call *call,
-                              int64_t until_ns, const struct redis_reply **reply, int64_t *sent_ns,
-                              unsigned *sends)
+                              const struct redis_call *then, int64_t until_ns,
+                              const struct redis_reply **reply, int64_t *sent_ns, unsigned *sends)
 {
-    stile_status status = call_once(line, call, false, until_ns, reply, sends);
+    stile_status status = call_once(line, call, then, false, until_ns, reply, sends);
 
     if (status == STILE_OK && is_error(*reply, "NOSCRIPT")) {
         --*sends;
         *sent_ns = stile__boottime_ns();
-        status = call_once(line, call, true, until_ns, reply, sends);
+        status = call_once(line, call, NULL, true, until_ns, reply, sends);
     }
     if (status == STILE_OK)
         line->used_ns = *sent_ns;
-    if (status == STILE_OK && (*reply)->type == REDIS_ERROR)
-        status = stile__redis_error(line->space, *reply);
     return status;
+}
+
+typedef stile_status exchange_take(struct redis_exchange *exchange,
+                                   const struct redis_reply *reply);
+
+static stile_status take_reply(const struct redis_line *line, struct redis_exchange *exchange,
+                               exchange_take *take, const struct redis_reply *reply)
+{
+    if (reply->type == REDIS_ERROR)
+        return stile__redis_error(line->space, reply);
+    return take(exchange, reply);
+}
+
+/* The answer to exchange->then, which is read in any case, so that the next call finds
+ * its own.  status is what came of the first one. */
+static stile_status receive_then(struct redis_line *line, struct redis_exchange *exchange,
+                                 stile_status status, int64_t until_ns)
+{
+    const struct redis_reply *reply;
+    stile_status received = stile__redis_receive(line->connection, false, until_ns, &reply);
+
+    if (received != STILE_OK)
+        return give_up(line, received);
+    if (status != STILE_OK)
+        return status;
+    return take_reply(line, exchange, exchange->take_then, reply);
 }
 
 /* ---- exchanges --------------------------------------------------------------------------- */
@@ -375,6 +406,7 @@ static stile_status attempt(struct redis_line *line, struct redis_exchange *exch
                             int64_t until_ns, bool *again)
 {
     const struct redis_reply *reply;
+    const struct redis_call *then;
     stile_status status;
     bool fresh, connected;
     int64_t limit;
@@ -388,12 +420,18 @@ static stile_status attempt(struct redis_line *line, struct redis_exchange *exch
         if (exchange->prepare != NULL)
             exchange->prepare(exchange);
         limit = later_ns(stile__monotonic_ns(), line->space->base.settings.command_timeout_ms);
-        status = call_line(line, &exchange->call, limit < until_ns ? limit : until_ns, &reply,
-                           &exchange->sent_ns, &exchange->sends);
+        if (limit > until_ns)
+            limit = until_ns;
+        then = exchange->then.arg_count > 0 ? &exchange->then : NULL;
+        status = call_line(line, &exchange->call, then, limit, &reply, &exchange->sent_ns,
+                           &exchange->sends);
+        if (status == STILE_OK) {
+            status = take_reply(line, exchange, exchange->take, reply);
+            if (then != NULL)
+                status = receive_then(line, exchange, status, limit);
+        }
         connected = line->connection != NULL;
-        if (status == STILE_OK)
-            status = exchange->take(exchange, reply);
-        else if (status == STILE_UNREACHABLE)
+        if (status == STILE_UNREACHABLE)
             *again = exchange->patience == REDIS_PATIENT || (!connected && !fresh);
         else if (status == STILE_UNKNOWN && exchange->repeatable)
             *again = exchange->patience == REDIS_PATIENT || !fresh;
@@ -485,7 +523,9 @@ static void run_batch(struct redis_line *line, const struct redis_call *calls, s
             continue;
         resent_ns = stile__boottime_ns();
         if (line->connection != NULL)
-            status = call_line(line, &calls[i], until_ns, &reply, &resent_ns, &sends);
+            status = call_line(line, &calls[i], NULL, until_ns, &reply, &resent_ns, &sends);
+        if (status == STILE_OK && reply->type == REDIS_ERROR)
+            status = stile__redis_error(line->space, reply);
         take(context, i, status, reply, resent_ns);
     }
 }

@@ -18,7 +18,7 @@ void stile__redis_arm(struct redis_object *object, const stile_lock_options *opt
                       stile_hold *hold)
 {
     struct stile_lease_terms terms = {.object = object,
-                                      .fence = (uint64_t)remote << 10,
+                                      .fence = options->no_fence ? 0 : (uint64_t)remote << 10,
                                       .id = {hold->id[0], hold->id[1]},
                                       .valid_until_ns = valid_until_ns,
                                       .lease_ms = stile__redis_lease_ms(options),
