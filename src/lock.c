@@ -62,6 +62,7 @@ static stile_status complete_options(const stile *space, const stile_lock_option
         options->lease_ms = space->settings.lease_ms;
     if (options->max_hold_ms == 0)
         options->max_hold_ms = space->settings.max_hold_ms;
+    options->no_fence |= space->settings.no_fence;
     return STILE_OK;
 }
 

@@ -18,7 +18,7 @@ void stile__redis_arm(struct redis_object *object, const stile_lock_options *opt
                       stile_hold *hold)
 {
     struct stile_lease_terms terms = {.object = object,
-                                      .fence = (uint64_t)remote << 10,
+                                      .fence = options->no_fence ? 0 : (uint64_t)remote << 10,
                                       .id = {hold->id[0], hold->id[1]},
                                       .valid_until_ns = valid_until_ns,
                                       .lease_ms = stile__redis_lease_ms(options),
@@ -66,22 +66,40 @@ static stile_status take_value(struct redis_exchange *exchange, const struct red
     return STILE_OK;
 }
 
+/* What lock_release says to one key alone when the queue may have a say. */
+enum { ASK_WITH_QUEUE = 3 };
+
+/* *again is set when a request before the one that was answered may have been executed. */
+static stile_status run_release(struct redis_object *object, const uint64_t id[2], bool with_queue,
+                                int64_t until_ns, int64_t *value, bool *again)
+{
+    struct redis_space *space = object->space;
+    struct id_text op;
+    struct number claim;
+    struct redis_slice args[3] = {id_slice(&op, id),
+                                  number_slice(&claim, space->base.settings.claim_ms),
+                                  space->inbox_prefix};
+    struct answer_int answer = {
+        .exchange = {.call = {&stile__script_lock_release, object->keys,
+                              with_queue ? REDIS_PARTS : 1, args, with_queue ? 3 : 1},
+                     .patience = REDIS_PATIENT,
+                     .repeatable = true,
+                     .take = take_value}};
+    stile_status status = stile__line_exchange(&space->line, &answer.exchange, until_ns);
+
+    *value = answer.value;
+    *again |= answer.exchange.sends > 1;
+    return status;
+}
+
 stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
 {
     struct redis_object *object = object_of(lock);
     struct redis_space *space = object->space;
-    const struct stile_settings *settings = &space->base.settings;
-    struct id_text op;
-    struct number claim;
-    struct redis_slice args[3] = {id_slice(&op, hold->id), number_slice(&claim, settings->claim_ms),
-                                  space->inbox_prefix};
-    struct answer_int answer = {
-        .exchange = {.call = {&stile__script_lock_release, object->keys, REDIS_PARTS, args, 3},
-                     .patience = REDIS_PATIENT,
-                     .repeatable = true,
-                     .take = take_value}};
     stile_status status = stile__redis_usable(&space->base);
     struct stile_lease_terms terms;
+    int64_t now, until, value = 0;
+    bool again = false;
 
     if (status != STILE_OK)
         return status;
@@ -93,17 +111,21 @@ stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
         stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms);
     if (status != STILE_OK)
         return status;
-    status = stile__line_exchange(&space->line, &answer.exchange,
-                                  stile__redis_command_until(space, INT64_MAX));
-    if (status != STILE_OK || stile__boottime_ns() < terms.copies_until_ns)
+    now = stile__monotonic_ns();
+    until = later_ns(now, space->base.settings.command_timeout_ms);
+    status = run_release(object, hold->id, stile__redis_busy(object, now), until, &value, &again);
+    if (status == STILE_OK && value == ASK_WITH_QUEUE)
+        status = run_release(object, hold->id, true, until, &value, &again);
+    if (status != STILE_OK ||
+        (terms.copies_until_ns != 0 && stile__boottime_ns() < terms.copies_until_ns))
         stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms);
     if (status != STILE_OK)
         return status;
-    if (answer.value == 2)
+    if (value == 2)
         stile__redis_reap(object);
     /* A repetition that finds nothing comes after a release that was not answered:
      * belief had not ended when that was sent. */
-    return answer.value != 0 || answer.exchange.sends > 1 ? STILE_OK : STILE_LOST;
+    return value != 0 || again ? STILE_OK : STILE_LOST;
 }
 
 stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)

@@ -72,6 +72,7 @@ static const struct step ask_queue = {
 static const struct step look = {
     &stile__script_lock_poll, ALL_PARTS, {MY_CLIENT, WAITER_LEASE, CLAIM, INBOX, ME}};
 static const struct step let_go = {&stile__script_lock_release, ALL_PARTS, {ME, CLAIM, INBOX}};
+static const struct step let_go_alone = {&stile__script_lock_release, {KEY_LOCK}, 1, {ME}};
 static const struct step undo = {&stile__script_lock_abandon, ALL_PARTS, {ME, CLAIM, INBOX}};
 static const struct step renew = {
     &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE, KEY_WAITERS}, 3, {ME, LEASE, "0"}};
@@ -194,8 +195,8 @@ static const struct situation {
     {"granted to me", granted_to_me},
 };
 
-static const struct step *const steps[] = {&try_it, &queue_up, &ask_queue, &look,  &let_go,
-                                           &undo,   &renew,    &claim,     &extend};
+static const struct step *const steps[] = {&try_it, &queue_up, &ask_queue, &look,   &let_go,
+                                           &undo,   &renew,    &claim,     &extend, &let_go_alone};
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -320,6 +321,32 @@ static void a_release_frees_only_its_own_hold(void **state)
     assert_false(scene_owned(&server, "ledger"));
     must_run(&let_go, OTHER);
     assert_int_equal(answer(0), 0);
+}
+
+static void a_release_with_one_key_does_nothing_where_the_queue_has_a_say(void **state)
+{
+    char before[4096], after[4096];
+
+    (void)state;
+    mine();
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 1);
+    assert_false(scene_owned(&server, "ledger"));
+    others();
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 0);
+    assert_true(scene_owned(&server, "ledger"));
+    begin(NULL);
+    mine_and_another_waits();
+    read_state(before, sizeof before);
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 3);
+    read_state(after, sizeof after);
+    assert_string_equal(before, after);
+    /* The owner's lease ran out: the queue has to be told. */
+    assert_int_equal(test_redis_int(&server, "DEL", scene_key("ledger", KEY_LOCK), NULL), 1);
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 3);
 }
 
 /* ---- wrong types --------------------------------------------------------------------- */
@@ -686,6 +713,62 @@ static void a_live_waiter_behind_many_dead_ones_is_granted_with_the_release(void
     scene_await_clean(&server, SLACK_MS);
 }
 
+/* The owner is gone, and the first in the queue has not looked yet. */
+static void who_takes_a_lock_past_the_queue_without_a_fence_hands_it_on(void **state)
+{
+    const stile_lock_options bare = {.no_fence = true};
+    const char *url = test_server_unix_url(&server);
+    stile *slow_space = scene_open(url, "recheck_ms=60000&waiter_lease_ms=120000");
+    stile *space = scene_open(url, "");
+    stile_lock *slow = scene_lock(slow_space, "ledger"), *lock = scene_lock(space, "ledger");
+    struct caller waiter;
+    stile_hold hold;
+
+    (void)state;
+    expect_ok(stile_lock_acquire(lock, SOON_MS, &hold));
+    caller_start(&waiter, slow, 2 * SOON_MS);
+    scene_await_queue(&server, "ledger", 1);
+    assert_int_equal(test_redis_int(&server, "DEL", scene_key("ledger", KEY_LOCK), NULL), 1);
+    expect_status(stile_lock_acquire_with(lock, 0, &bare, &hold), STILE_TIMEOUT);
+    expect_ok(caller_join(&waiter));
+    assert_true(waiter.took_ms < SOON_MS);
+    expect_status(stile_lock_acquire_with(lock, 0, &bare, &hold), STILE_TIMEOUT);
+    expect_ok(stile_lock_release(slow, &waiter.hold));
+    expect_ok(stile_lock_acquire_with(lock, 0, &bare, &hold));
+    expect_ok(stile_lock_release(lock, &hold));
+    stile_lock_close(slow);
+    stile_lock_close(lock);
+    stile_close(slow_space);
+    stile_close(space);
+}
+
+/* It speaks against the client that let its grant run out. */
+static void a_hold_past_an_unclaimed_grant_leaves_its_mark(void **state)
+{
+    char fields[4096];
+
+    (void)state;
+    must_run(&try_it, OTHER);
+    must_run(&queue_up, THIRD);
+    must_run(&queue_up, ME);
+    /* A grant that nobody claimed has run out; somebody has taken the lock since. */
+    assert_int_equal(test_redis(&server, NULL, 0, "HSET", scene_key("ledger", KEY_WAITERS),
+                                "!pending", MY_CLIENT, NULL),
+                     TEST_REPLY_OK);
+    assert_int_equal(test_redis(&server, NULL, 0, "SET", scene_key("ledger", KEY_LOCK), "1-" OTHER,
+                                "PX", LEASE, NULL),
+                     TEST_REPLY_OK);
+    /* Later than that, as the server's clock shows it. */
+    test_sleep_ms(5);
+    must_run(&undo, OTHER);
+    assert_int_equal(answer(0), 1);
+    /* Both waiters were that client's, and have not looked since. */
+    assert_int_equal(test_redis(&server, fields, sizeof fields, "KEYS", "*", NULL), TEST_REPLY_OK);
+    assert_null(strstr(fields, "queue"));
+    assert_null(strstr(fields, "waiters"));
+    assert_false(scene_owned(&server, "ledger"));
+}
+
 #define fresh(test) cmocka_unit_test_setup(test, begin)
 
 int main(int count, char **arguments)
@@ -695,6 +778,7 @@ int main(int count, char **arguments)
         fresh(a_repeated_acquire_gives_the_first_answer),
         fresh(an_acquire_repeated_behind_a_queue_still_finds_its_hold),
         fresh(a_release_frees_only_its_own_hold),
+        fresh(a_release_with_one_key_does_nothing_where_the_queue_has_a_say),
         fresh(a_key_of_another_type_is_an_error_and_nothing_is_written),
         fresh(an_acquire_takes_nothing_over_a_key_of_another_type),
         fresh(a_fence_that_is_none_or_at_its_end_is_an_error),
@@ -706,6 +790,8 @@ int main(int count, char **arguments)
         fresh(an_acquire_that_comes_too_late_takes_nothing),
         fresh(dead_waiters_are_reaped_in_parts_and_to_the_end),
         fresh(a_live_waiter_behind_many_dead_ones_is_granted_with_the_release),
+        fresh(who_takes_a_lock_past_the_queue_without_a_fence_hands_it_on),
+        fresh(a_hold_past_an_unclaimed_grant_leaves_its_mark),
     };
 
     if (count > 1)

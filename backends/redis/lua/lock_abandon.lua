@@ -18,8 +18,13 @@ local left = redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[4], ARGV[1])
 if value and string.sub(value, 1, 1) == '1' and string.sub(value, 3) == ARGV[1] then
   redis.call('DEL', KEYS[1])
-  redis.call('HDEL', KEYS[4], '!pending')
-  grant_next(last)
+  if string.sub(value, 2, 2) == '-' then
+    -- Taken without a look at the queue: a grant that is pending still is older.
+    reap(last)
+  else
+    redis.call('HDEL', KEYS[4], '!pending')
+    grant_next(last)
+  end
   return 1
 end
 if not value and redis.call('EXISTS', KEYS[3]) == 1 then reap(last) end

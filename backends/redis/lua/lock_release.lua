@@ -1,17 +1,19 @@
 -- Gives the lock back and grants it to the first who queues.
 --
--- KEYS  lock, fence, queue, waiters
--- ARGV  op id, claim (ms), inbox
+-- KEYS  lock; then fence, queue, waiters, or nothing
+-- ARGV  op id; then claim (ms), inbox, or nothing
 -- Returns 1: released; 0: the op id is not the owner, and nothing of the owner was
--- touched; 2: released, and there may be more to reap.
+-- touched; 2: released, and there may be more to reap; 3, with one key alone: the queue
+-- may have a say, and nothing was done.
 -- Invariant: only the owner's own op id frees the lock.
 local value = redis.call('GET', KEYS[1])
-local mine = value and string.sub(value, 3) == ARGV[1]
-if mine and string.sub(value, 2, 2) == '-' then
+if value == '1-' .. ARGV[1] then
   redis.call('DEL', KEYS[1])
   return 1
 end
+local mine = value and string.sub(value, 3) == ARGV[1]
 if value and not mine then return 0 end
+if not KEYS[2] then return 3 end
 local cfg = {claim = tonumber(ARGV[2]), inbox = ARGV[3]}
 local t = redis.call('TIME')
 cfg.now = t[1] * 1000000 + t[2]
