@@ -190,7 +190,7 @@ struct renewals {
     struct {
         struct id_text op;
         struct number lease;
-        struct redis_slice keys[3];
+        struct redis_slice keys[2];
         struct redis_slice args[3];
     } of[STILE_RENEW_MAX];
 };
@@ -220,11 +220,10 @@ void stile__redis_renew(struct redis_space *space, struct stile_renewal *due, si
 
         batch.of[i].keys[0] = object->keys[REDIS_LOCK];
         batch.of[i].keys[1] = object->keys[REDIS_FENCE];
-        batch.of[i].keys[2] = object->keys[REDIS_WAITERS];
         batch.of[i].args[0] = id_slice(&batch.of[i].op, due[i].id);
         batch.of[i].args[1] = number_slice(&batch.of[i].lease, due[i].lease_ms);
         batch.of[i].args[2] = slice_of(due[i].claim ? "1" : "0", 1);
-        batch.calls[i] = (struct redis_call){&stile__script_lock_renew, batch.of[i].keys, 3,
+        batch.calls[i] = (struct redis_call){&stile__script_lock_renew, batch.of[i].keys, 2,
                                              batch.of[i].args, 3};
     }
     stile__line_batch(&space->line, batch.calls, count,

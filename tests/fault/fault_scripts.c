@@ -75,9 +75,9 @@ static const struct step let_go = {&stile__script_lock_release, ALL_PARTS, {ME, 
 static const struct step let_go_alone = {&stile__script_lock_release, {KEY_LOCK}, 1, {ME}};
 static const struct step undo = {&stile__script_lock_abandon, ALL_PARTS, {ME, CLAIM, INBOX}};
 static const struct step renew = {
-    &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE, KEY_WAITERS}, 3, {ME, LEASE, "0"}};
+    &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE}, 2, {ME, LEASE, "0"}};
 static const struct step claim = {
-    &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE, KEY_WAITERS}, 3, {ME, LEASE, "1"}};
+    &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE}, 2, {ME, LEASE, "1"}};
 static const struct step extend = {
     &stile__script_lock_extend, {KEY_LOCK, KEY_FENCE}, 2, {ME, "1000", "315360000000"}};
 
@@ -176,8 +176,7 @@ static void granted_to_me(void)
     we_wait();
     test_redis(&server, NULL, 0, "ZREM", scene_key("ledger", KEY_QUEUE), ME, NULL);
     test_redis(&server, NULL, 0, "HDEL", scene_key("ledger", KEY_WAITERS), ME, NULL);
-    test_redis(&server, NULL, 0, "HSET", scene_key("ledger", KEY_WAITERS), "!pending", MY_CLIENT,
-               NULL);
+    test_redis(&server, NULL, 0, "APPEND", scene_key("ledger", KEY_FENCE), " " MY_CLIENT, NULL);
     test_redis(&server, NULL, 0, "SET", scene_key("ledger", KEY_LOCK), granted, "PX", CLAIM, NULL);
 }
 
@@ -752,9 +751,9 @@ static void a_hold_past_an_unclaimed_grant_leaves_its_mark(void **state)
     must_run(&queue_up, THIRD);
     must_run(&queue_up, ME);
     /* A grant that nobody claimed has run out; somebody has taken the lock since. */
-    assert_int_equal(test_redis(&server, NULL, 0, "HSET", scene_key("ledger", KEY_WAITERS),
-                                "!pending", MY_CLIENT, NULL),
-                     TEST_REPLY_OK);
+    assert_int_equal(
+        test_redis(&server, NULL, 0, "APPEND", scene_key("ledger", KEY_FENCE), " " MY_CLIENT, NULL),
+        TEST_REPLY_OK);
     assert_int_equal(test_redis(&server, NULL, 0, "SET", scene_key("ledger", KEY_LOCK), "1-" OTHER,
                                 "PX", LEASE, NULL),
                      TEST_REPLY_OK);

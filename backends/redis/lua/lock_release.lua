@@ -14,18 +14,13 @@ end
 local mine = value and string.sub(value, 3) == ARGV[1]
 if value and not mine then return 0 end
 if not KEYS[2] then return 3 end
-local cfg = {claim = tonumber(ARGV[2]), inbox = ARGV[3]}
-local t = redis.call('TIME')
-cfg.now = t[1] * 1000000 + t[2]
+local cfg = {claim = ARGV[2], inbox = ARGV[3]}
+--include clock
 --include prelude
-local last, wrong = last_fence()
-if not last then return redis.error_reply(wrong) end
-local queued = redis.call('ZCARD', KEYS[3])
-redis.call('HLEN', KEYS[4])
+local last, flagged, pending = last_fence()
+if not last then return redis.error_reply(flagged) end
 if not mine then
-  if queued > 0 then reap(last) end
+  if redis.call('ZCARD', KEYS[3]) > 0 then reap(last, pending) end
   return 0
 end
-redis.call('DEL', KEYS[1])
-redis.call('HDEL', KEYS[4], '!pending')
 return grant_next(last) and 2 or 1
