@@ -227,6 +227,7 @@ static void settle_owner(struct redis_object *object, struct stile_waiter *waite
 
     take_out(waiter);
     if (stile__claim(waiter)) {
+        stile__redis_note_busy(object, stile__monotonic_ns());
         stile__redis_arm(object, waiter->options, remote, valid_until_ns, true,
                          waiter->copies_until_ns, &waiter->hold);
         stile__settle(waiter, STILE_OK, &wake);

@@ -10,6 +10,8 @@ enum state { FREE, HELD, SUSPECT, LOST };
 
 #define MS INT64_C(1000000)
 #define NO_HEAP UINT32_MAX
+/* A grant is claimed after this part of the time it is believed in. */
+#define CLAIM_PART 50
 #define SLOTS_MAX (((uint32_t)STILE_LEASE_FIRST << STILE_LEASE_CHUNKS) - STILE_LEASE_FIRST)
 
 struct stile_lease {
@@ -307,7 +309,8 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     hold->generation = (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
     lease->terms = *terms;
     lease->lingers = false;
-    lease->renew_ns = terms->claim ? now : next_renewal(terms, now);
+    /* Most holds of a lock that others wait for are over before a claim is needed. */
+    lease->renew_ns = terms->claim ? now + (valid - now) / CLAIM_PART : next_renewal(terms, now);
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
     os_store(&lease->fence, terms->fence, memory_order_relaxed);
     set_state(lease, HELD);

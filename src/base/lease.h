@@ -37,7 +37,7 @@ struct stile_lease_terms {
     int64_t lease_ms;        /* what a renewal asks for */
     int64_t max_until_ns;    /* no belief beyond; INT64_MAX: no bound */
     bool renewed;            /* renew at a third of the lease until release */
-    bool claim;              /* it was granted by a push: renew once, at once */
+    bool claim;              /* it was granted by a push: renew soon, once */
     int64_t copies_until_ns; /* the backend's own: see stile__lease_end */
     int64_t keep_until_ns;   /* until then nobody else has it, released or not; 0: none */
 };
