@@ -13,6 +13,9 @@
 
 #include <stile/space.h>
 
+#include "base/async.h"
+#include "base/calls.h"
+#include "base/names.h"
 #include "settings.h"
 
 struct stile_lock_ops;
@@ -38,6 +41,10 @@ struct stile {
     _Atomic uint32_t refs; /* the opener's, and one for each handle */
     _Atomic bool closed;   /* once true, stays true */
     uint32_t fork_generation;
+    struct stile_async async; /* futures */
+    struct stile_calls calls; /* callbacks of futures and watches */
+    /* What primitives that are composed of others keep by name. */
+    struct stile_names composed;
 };
 
 /* One reference more, for a handle. */

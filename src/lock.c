@@ -3,111 +3,93 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "backend.h"
 #include "base/deadline.h"
 #include "base/error.h"
 #include "lock_ops.h"
 
-/* ---- arguments --------------------------------------------------------------- */
-
-static stile_status null_argument(const char *argument)
-{
-    return stile__fail(STILE_INVALID, "%s is NULL", argument);
-}
-
-static stile_status check_name(const char *name)
-{
-    size_t length;
-
-    if (name == NULL)
-        return null_argument("name");
-    length = strnlen(name, STILE_NAME_MAX + 1);
-    if (length == 0)
-        return stile__fail(STILE_INVALID, "name is empty");
-    if (length > STILE_NAME_MAX)
-        return stile__fail(STILE_INVALID, "name is longer than %d bytes", STILE_NAME_MAX);
-    return STILE_OK;
-}
-
-static stile_status check_timeout(int64_t timeout_ms)
-{
-    if (timeout_ms < 0 && timeout_ms != STILE_FOREVER)
-        return stile__fail(STILE_INVALID, "timeout_ms %lld is negative and not STILE_FOREVER",
-                           (long long)timeout_ms);
-    return STILE_OK;
-}
-
-static stile_status check_lease(const char *argument, int64_t ms)
-{
-    if (ms != 0 && (ms < STILE_LEASE_MIN_MS || ms > STILE_TEN_YEARS_MS))
-        return stile__fail(STILE_INVALID, "%s %lld is not from %lld ms to ten years", argument,
-                           (long long)ms, (long long)STILE_LEASE_MIN_MS);
-    return STILE_OK;
-}
-
-/* Checks what the caller asks for and fills in the rest from the space. */
-static stile_status complete_options(const stile *space, const stile_lock_options *asked,
-                                     stile_lock_options *options)
-{
-    const stile_lock_options none = {.lease_ms = 0};
-    stile_status status;
-
-    *options = asked == NULL ? none : *asked;
-    status = check_lease("lease_ms", options->lease_ms);
-    if (status == STILE_OK)
-        status = check_lease("max_hold_ms", options->max_hold_ms);
-    if (status != STILE_OK)
-        return status;
-    if (options->lease_ms == 0)
-        options->lease_ms = space->settings.lease_ms;
-    if (options->max_hold_ms == 0)
-        options->max_hold_ms = space->settings.max_hold_ms;
-    return STILE_OK;
-}
-
 /* ---- handles ------------------------------------------------------------------- */
 
-stile_status stile_lock_open(stile *space, const char *name, const stile_lock_options *options,
-                             stile_lock **out)
+/* A handle without a name: named by init or copy, else freed with free_handle. */
+static stile_status new_handle(stile *space, const stile_lock_options *complete, stile_lock **out)
+{
+    stile_lock *lock = calloc(1, space->backend->lock->size);
+    stile_status status;
+
+    if (lock == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for a lock handle");
+    lock->ops = space->backend->lock;
+    lock->space = space;
+    lock->options = *complete;
+    lock->plain = stile__lock_is_plain(complete) && complete->cancel == NULL;
+    if (complete->label != NULL) {
+        memcpy(lock->label, complete->label, strlen(complete->label) + 1);
+        lock->options.label = lock->label;
+    }
+    status = stile__gate_init(&lock->gate);
+    if (status == STILE_OK)
+        *out = lock;
+    else
+        free(lock);
+    return status;
+}
+
+static void free_handle(stile_lock *lock)
+{
+    stile__gate_fini(&lock->gate);
+    free(lock);
+}
+
+stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,
+                              const stile_lock_options *options, stile_lock **out)
 {
     stile_lock_options complete;
     stile_status status;
     stile_lock *lock;
 
     if (space == NULL)
-        return null_argument("space");
+        return stile__null_argument("space");
     if (out == NULL)
-        return null_argument("out");
-    status = check_name(name);
+        return stile__null_argument("out");
+    status = stile__check_name(name);
     if (status == STILE_OK)
-        status = complete_options(space, options, &complete);
+        status = stile__lock_options_complete(space, options, &complete);
     if (status != STILE_OK)
         return status;
     if (os_load(&space->closed, memory_order_relaxed))
         return stile__fail(STILE_CLOSED, "the space is closed");
     if (space->backend->lock == NULL)
         return stile__fail(STILE_UNSUPPORTED, "%s has no locks", space->settings.shown);
-    lock = calloc(1, space->backend->lock->size);
-    if (lock == NULL)
-        return stile__fail(STILE_NO_MEMORY, "no memory for a lock handle");
-    lock->ops = space->backend->lock;
-    lock->space = space;
-    lock->options = complete;
-    status = stile__gate_init(&lock->gate);
+    status = new_handle(space, &complete, &lock);
     if (status != STILE_OK)
-        goto fail;
-    status = lock->ops->init(lock, name);
-    if (status != STILE_OK)
-        goto fail_gate;
+        return status;
+    status = lock->ops->init(lock, kind, name);
+    if (status != STILE_OK) {
+        free_handle(lock);
+        return status;
+    }
     stile__space_ref(space);
     *out = lock;
     return STILE_OK;
+}
 
-fail_gate:
-    stile__gate_fini(&lock->gate);
-fail:
-    free(lock);
-    return status;
+stile_status stile__lock_copy(stile_lock *lock, const stile_lock_options *complete,
+                              stile_lock **out)
+{
+    stile_status status = new_handle(lock->space, complete, out);
+
+    if (status != STILE_OK)
+        return status;
+    lock->ops->copy(*out, lock);
+    stile__space_ref(lock->space);
+    return STILE_OK;
+}
+
+stile_status stile_lock_open(stile *space, const char *name, const stile_lock_options *options,
+                             stile_lock **out)
+{
+    return stile__lock_open(space, STILE_LOCK, name, options, out);
 }
 
 void stile_lock_close(stile_lock *lock)
@@ -124,66 +106,82 @@ void stile_lock_close(stile_lock *lock)
         stile__gate_wait(&lock->gate);
     }
     lock->ops->fini(lock);
-    stile__gate_fini(&lock->gate);
-    free(lock);
+    free_handle(lock);
     stile__space_unref(space);
 }
 
 /* ---- acquire -------------------------------------------------------------------- */
 
-struct lock_call {
-    stile_lock *lock;
-    const stile_lock_options *options;
-};
-
 static stile_status call_attempt(void *call, struct stile_waiter *waiter)
 {
-    struct lock_call *c = call;
+    struct stile_lock_call *c = call;
 
-    return c->lock->ops->acquire(c->lock, c->options, waiter, &waiter->hold);
+    return c->lock->ops->acquire(c->lock, c->options, c->once ? NULL : waiter, &waiter->hold);
 }
 
 static void call_poll(void *call, struct stile_waiter *waiter)
 {
-    struct lock_call *c = call;
+    struct stile_lock_call *c = call;
 
     c->lock->ops->poll(c->lock, waiter);
 }
 
 static stile_status call_withdraw(void *call, struct stile_waiter *waiter)
 {
-    struct lock_call *c = call;
+    struct stile_lock_call *c = call;
 
     return c->lock->ops->withdraw(c->lock, waiter);
 }
 
-static const struct stile_wait_ops lock_wait_ops = {
-    .attempt = call_attempt, .poll = call_poll, .withdraw = call_withdraw};
+static void call_give_back(void *call, const stile_hold *hold)
+{
+    struct stile_lock_call *c = call;
+
+    c->lock->ops->release(c->lock, hold);
+}
+
+const struct stile_wait_ops stile__lock_wait_ops = {.attempt = call_attempt,
+                                                    .poll = call_poll,
+                                                    .withdraw = call_withdraw,
+                                                    .give_back = call_give_back};
+
+void stile__lock_explain(stile_status status, int64_t timeout_ms)
+{
+    if (status == STILE_TIMEOUT && timeout_ms == 0)
+        stile__fail(status, "the lock is taken");
+    else if (status == STILE_TIMEOUT)
+        stile__fail(status, "the lock stayed taken for all of %lld ms", (long long)timeout_ms);
+    else if (status == STILE_CLOSED)
+        stile__fail(status, "the space or the handle was closed");
+    else if (status == STILE_CANCELLED)
+        stile__fail(status, "the cancellation was fired");
+}
 
 OS_SLOW_PATH static stile_status wait_for_lock(stile_lock *lock, const stile_lock_options *options,
                                                int64_t timeout_ms, stile_hold *hold)
 {
-    struct lock_call call = {lock, options};
+    struct stile_lock_call call = {.lock = lock, .options = options};
     struct stile_waiter waiter;
     stile_status status;
 
     if (!stile__gate_enter(&lock->gate))
         return stile__fail(STILE_CLOSED, "the handle is being closed");
-    memset(&waiter.hold, 0, sizeof waiter.hold);
     waiter.owner = lock;
     waiter.options = options;
-    status = stile__wait(&lock_wait_ops, &call, &waiter, deadline_in(timeout_ms), hold);
+    status = stile__wait(&stile__lock_wait_ops, &call, &waiter, deadline_in(timeout_ms),
+                         options->cancel, hold);
     stile__gate_leave(&lock->gate);
-    if (status == STILE_TIMEOUT)
-        stile__fail(status, "the lock stayed taken for all of %lld ms", (long long)timeout_ms);
-    else if (status == STILE_CLOSED)
-        stile__fail(status, "the space or the handle was closed");
+    stile__lock_explain(status, timeout_ms);
     return status;
 }
 
-static stile_status acquire(stile_lock *lock, int64_t timeout_ms, const stile_lock_options *options,
-                            stile_hold *hold)
+OS_SLOW_PATH static stile_status acquire(stile_lock *lock, int64_t timeout_ms,
+                                         const stile_lock_options *options, stile_hold *hold)
 {
+    if (options->cancel != NULL && stile_cancel_fired(options->cancel)) {
+        stile__lock_explain(STILE_CANCELLED, timeout_ms);
+        return STILE_CANCELLED;
+    }
     if (timeout_ms == 0 || lock->ops->try_first) {
         stile_status status = lock->ops->acquire(lock, options, NULL, hold);
 
@@ -198,11 +196,16 @@ static stile_status acquire(stile_lock *lock, int64_t timeout_ms, const stile_lo
 stile_status stile_lock_acquire(stile_lock *lock, int64_t timeout_ms, stile_hold *hold)
 {
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
+        return stile__null_argument("hold");
     if (timeout_ms < STILE_FOREVER)
-        return check_timeout(timeout_ms);
+        return stile__check_timeout(timeout_ms);
+    if (lock_take_word(lock, hold))
+        return STILE_OK;
+    /* That was the first attempt. */
+    if (lock->word != NULL && timeout_ms != 0)
+        return wait_for_lock(lock, &lock->options, timeout_ms, hold);
     return acquire(lock, timeout_ms, &lock->options, hold);
 }
 
@@ -213,15 +216,15 @@ stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,
     stile_status status;
 
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
-    status = check_timeout(timeout_ms);
+        return stile__null_argument("hold");
+    status = stile__check_timeout(timeout_ms);
     if (status != STILE_OK)
         return status;
     if (options == NULL)
         return acquire(lock, timeout_ms, &lock->options, hold);
-    status = complete_options(lock->space, options, &complete);
+    status = stile__lock_options_complete(lock->space, options, &complete);
     if (status != STILE_OK)
         return status;
     return acquire(lock, timeout_ms, &complete, hold);
@@ -229,35 +232,32 @@ stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,
 
 /* ---- what an owner does ------------------------------------------------------------ */
 
-/* Gives the two outcomes of a stale hold their sentence. */
-static stile_status explain(stile_status status)
+OS_SLOW_PATH static stile_status release(stile_lock *lock, const stile_hold *hold)
 {
-    if (status == STILE_NOT_HELD)
-        return stile__fail(status, "the hold was never taken, was released, or is of another lock");
-    if (status == STILE_LOST)
-        return stile__fail(status, "the lease of the hold had ended");
-    return status;
+    return explain_hold(lock->ops->release(lock, hold));
 }
 
 stile_status stile_lock_release(stile_lock *lock, const stile_hold *hold)
 {
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
-    return explain(lock->ops->release(lock, hold));
+        return stile__null_argument("hold");
+    if (lock_free_word(lock, hold))
+        return STILE_OK;
+    return release(lock, hold);
 }
 
 stile_status stile_lock_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)
 {
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
+        return stile__null_argument("hold");
     if (add_ms < 1 || add_ms > STILE_TEN_YEARS_MS)
         return stile__fail(STILE_INVALID, "add_ms %lld is not from 1 ms to ten years",
                            (long long)add_ms);
-    return explain(lock->ops->extend(lock, hold, add_ms));
+    return explain_hold(lock->ops->extend(lock, hold, add_ms));
 }
 
 stile_status stile_lock_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms)
@@ -266,11 +266,11 @@ stile_status stile_lock_check(stile_lock *lock, const stile_hold *hold, int64_t 
     stile_status status;
 
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
+        return stile__null_argument("hold");
     status = lock->ops->check(lock, hold, &valid);
     if (status == STILE_OK && valid_ms != NULL)
         *valid_ms = valid;
-    return explain(status);
+    return explain_hold(status);
 }

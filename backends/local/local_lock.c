@@ -1,36 +1,39 @@
 /*
- * The lock of local: one word, and a queue for when it is not free.
+ * The lock of local: one word (lock_word.h), and a queue for when it is not free.
  *
- * word: bit 0 HELD, bit 1 QUEUED, bits 2..63 the fence of the last acquire.
- * Acquire is a compare-and-swap from "not held, not queued" to the next fence
- * and HELD; release one from the own fence and HELD to not held.  Release,
- * expiry and close compare the same fence, so one of them wins.  QUEUED sends
- * both the slow way, under the queue's mutex.
+ * Release, expiry and close compare the same fence in the word, so one of them
+ * wins.  QUEUED sends acquire and release the slow way, under the queue's mutex.
  *
  * Whenever the mutex is free:
- *   - QUEUED is set if somebody is in the queue or the object is closed, and
- *     only then;
- *   - if somebody is in the queue, the lock is held or somebody is awake: told
- *     STILE_AGAIN, and owing an attempt.
- * So whoever leaves without the lock passes the wake-up on.
+ *   - QUEUED is set if the object is closed, or somebody is in the queue who can still
+ *     be granted the lock and either nobody is awake (told STILE_AGAIN, and owing an
+ *     attempt) or the first is to be made the owner; and only then;
+ *   - if somebody is in the queue who can still be granted the lock, it is held or
+ *     somebody is awake.
+ * So whoever leaves without the lock passes the wake-up on, and while somebody who was
+ * woken is on its way, those who run take and free the lock without the mutex.
  *
  * Who is woken competes with running threads, since a wake-up costs tens of
  * microseconds in which the lock would lie idle.  Who lost that race for
- * HANDOFF_NS, or asked for fairness, is made the owner by the releaser.
+ * HANDOFF_NS, or asked for fairness, is made the owner by the releaser; so is a
+ * waiter behind which no thread of its own is, or that waits for other locks, too.
+ * Nobody is woken while somebody spins: who spins takes the lock, or comes to the mutex.
  */
 #include "local.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/deadline.h"
 #include "base/error.h"
+#include "base/spin.h"
+#include "lock_word.h"
 
-#define HELD UINT64_C(1)
-#define QUEUED UINT64_C(2)
-#define FLAGS (HELD | QUEUED)
-#define FENCE_SHIFT 2
-#define NEXT_FENCE (UINT64_C(1) << FENCE_SHIFT)
+#define HELD STILE_WORD_HELD
+#define QUEUED STILE_WORD_QUEUED
+#define FENCE_SHIFT STILE_WORD_FENCE_SHIFT
+#define NEXT_FENCE STILE_WORD_NEXT_FENCE
 
 /* How long a waiter that was woken may be passed over. */
 #define HANDOFF_NS INT64_C(500000)
@@ -38,10 +41,6 @@
 /* How often a waiter in a child of fork() looks whether a lease is over: the thread
  * that ends leases is the parent's. */
 #define FORKED_LOOK_MS 50
-
-/* Looks at a taken lock before sleeping: at most this many, about twice what
- * it took the last times. */
-enum { SPIN_MOST = 200 };
 
 struct local_lock_object {
     struct stile_named named; /* first: what the table of names knows */
@@ -53,8 +52,15 @@ struct local_lock_object {
     /* If the holder has a lease: its fence, and when it ends. */
     uint64_t lapse_fence;
     int64_t lapse_ns;
-    /* How many looks it took lately until the lock came free; a hint. */
-    _Atomic uint32_t spins;
+    /* Who it is, if it did not just take the lock's word: when the fence is that of the
+     * owner.  The uncontended way leaves no trace here. */
+    stile_hold noted;
+    stile_party holder;
+    /* The fence of the last hold that was ended by force; 0: none.  It is written before
+     * the word changes, so that its owner, who sees another word, finds it. */
+    _Atomic uint64_t revoked_fence;
+    _Atomic uint32_t sleepers; /* how many are in the queue; written under the mutex */
+    struct stile_spin spin;
     /* On a line of its own: written by every acquire and release. */
     _Alignas(64) _Atomic uint64_t word;
 };
@@ -82,6 +88,12 @@ static bool ends(const stile_lock_options *options)
     return options->fixed_lease || options->max_hold_ms != 0;
 }
 
+/* So does one that its owner cannot end at once. */
+static bool needs_slot(const stile_lock_options *options)
+{
+    return ends(options) || options->min_hold_ms != 0;
+}
+
 static int64_t length_ms(const stile_lock_options *options)
 {
     if (!options->fixed_lease)
@@ -102,66 +114,152 @@ static void fill(const struct local_lock_object *object, uint64_t fence, stile_h
 
 /* ---- under the mutex ------------------------------------------------------------- */
 
+static bool wants_handoff(const struct stile_waiter *waiter)
+{
+    const stile_lock_options *options = waiter->options;
+
+    return options->fair || stile__is_passive(waiter) ||
+           (waiter->woken_ns != 0 && stile__monotonic_ns() - waiter->woken_ns >= HANDOFF_NS);
+}
+
+/* The first in the queue, passing over who has been granted another lock, or NULL. */
+static struct stile_waiter *first_of(const struct local_lock_object *object)
+{
+    struct stile_link *at;
+
+    for (at = object->queue.next; at != &object->queue; at = at->next) {
+        if (stile__claimable(waiter_of(at)))
+            return waiter_of(at);
+    }
+    return NULL;
+}
+
 static uint64_t queued_flag(const struct local_lock_object *object)
 {
-    return object->closed || !list_empty(&object->queue) ? QUEUED : 0;
+    const struct stile_waiter *first = first_of(object);
+
+    if (object->closed)
+        return QUEUED;
+    if (first == NULL)
+        return 0;
+    return object->awake == 0 || wants_handoff(first) ? QUEUED : 0;
 }
 
 /* Makes QUEUED what it has to be, on a word whose other bits may move. */
 static void settle_flag(struct local_lock_object *object)
 {
-    if (queued_flag(object) != 0)
+    uint64_t flag = queued_flag(object);
+
+    /* Only who has the mutex changes it. */
+    if ((os_load(&object->word, memory_order_relaxed) & QUEUED) == flag)
+        return;
+    if (flag != 0)
         os_or(&object->word, QUEUED, memory_order_relaxed);
     else
         os_and(&object->word, ~QUEUED, memory_order_relaxed);
 }
 
-/* Fills the hold of a new owner with this fence. */
-static void grant(struct local_lock_object *object, uint64_t fence,
+static void describe(uint32_t thread, int64_t since_ms, const char *label, stile_party *party)
+{
+    memset(party, 0, sizeof *party);
+    party->thread = thread;
+    party->since_ms = since_ms;
+    if (label != NULL)
+        memcpy(party->label, label, strlen(label));
+}
+
+static void dequeue(struct local_lock_object *object, struct stile_waiter *waiter)
+{
+    list_remove(&waiter->link);
+    os_sub(&object->sleepers, 1, memory_order_relaxed);
+}
+
+/* Fills the hold of a new owner with this fence, which the thread asked for. */
+static void grant(struct local_lock_object *object, uint64_t fence, uint32_t thread,
                   const stile_lock_options *options, stile_hold *hold)
 {
     fill(object, fence, hold);
-    if (ends(options)) {
+    if (needs_slot(options)) {
         struct stile_lease_terms terms = {.object = object,
                                           .fence = fence,
+                                          .valid_until_ns = INT64_MAX,
                                           .lease_ms = options->lease_ms,
                                           .max_until_ns = INT64_MAX};
+        int64_t now = stile__boottime_ns();
 
-        terms.valid_until_ns = later_ns(stile__boottime_ns(), length_ms(options));
+        if (ends(options))
+            terms.valid_until_ns = later_ns(now, length_ms(options));
         if (options->max_hold_ms != 0)
-            terms.max_until_ns = later_ns(stile__boottime_ns(), options->max_hold_ms);
+            terms.max_until_ns = later_ns(now, options->max_hold_ms);
+        if (options->min_hold_ms != 0)
+            terms.keep_until_ns = later_ns(now, options->min_hold_ms);
         object->lapse_fence = fence;
         object->lapse_ns = terms.valid_until_ns;
         stile__lease_arm(&object->space->leases, &terms, hold);
     }
+    object->noted = *hold;
+    describe(thread, stile__realtime_ms(), options->label, &object->holder);
+}
+
+/* The first, if it is to be made the owner; then it is claimed, and has to be. */
+static struct stile_waiter *choose_owner(struct local_lock_object *object)
+{
+    struct stile_waiter *first;
+
+    do {
+        first = first_of(object);
+        if (first == NULL || !wants_handoff(first))
+            return NULL;
+#if STILE_BUG == 3
+        return first;
+#endif
+        /* Another lock of those that it waits for may have been quicker. */
+    } while (!stile__claim(first));
+    return first;
+}
+
+/* Makes the claimed waiter the owner, for which the word has this fence. */
+static void hand_over(struct local_lock_object *object, struct stile_waiter *waiter, uint64_t fence,
+                      struct stile_parker **wake)
+{
+#if STILE_BUG == 3
+    if (!stile__claim(waiter))
+        return;
+#endif
+    dequeue(object, waiter);
+    grant(object, fence, waiter->thread, waiter->options, &waiter->hold);
+    /* It is in the queue, and leaving takes the mutex: it has not left. */
+    stile__settle(waiter, STILE_OK, wake);
 }
 
 /*
  * The lock is free: wakes the first in the queue to compete, unless somebody is
- * competing already.
+ * competing already, or makes it the owner.
  */
 static void wake_first(struct local_lock_object *object, struct stile_parker **wake)
 {
     struct stile_waiter *first;
 
     *wake = NULL;
-    if (list_empty(&object->queue) || object->awake > 0)
+    if (object->awake > 0)
         return;
-    first = waiter_of(object->queue.next);
-    list_remove(&first->link);
+    first = choose_owner(object);
+    if (first != NULL) {
+        /* Somebody is in the queue, so QUEUED is set and the word stands still. */
+        uint64_t word = os_add(&object->word, NEXT_FENCE | HELD, memory_order_acquire);
+
+        hand_over(object, first, (word >> FENCE_SHIFT) + 1, wake);
+        return;
+    }
+    first = first_of(object);
+    if (first == NULL)
+        return;
+    dequeue(object, first);
     object->awake++;
+    first->told_ns = stile__monotonic_ns();
     if (first->woken_ns == 0)
-        first->woken_ns = stile__monotonic_ns();
-    /* It is in the queue, and leaving takes the mutex: it has not left. */
+        first->woken_ns = first->told_ns;
     stile__settle(first, STILE_AGAIN, wake);
-}
-
-static bool wants_handoff(const struct stile_waiter *waiter)
-{
-    const stile_lock_options *options = waiter->options;
-
-    return options->fair ||
-           (waiter->woken_ns != 0 && stile__monotonic_ns() - waiter->woken_ns >= HANDOFF_NS);
 }
 
 /*
@@ -170,28 +268,26 @@ static bool wants_handoff(const struct stile_waiter *waiter)
  */
 static bool pass_on(struct local_lock_object *object, uint64_t fence, struct stile_parker **wake)
 {
-    struct stile_waiter *first = NULL;
-    uint64_t word = os_load(&object->word, memory_order_relaxed), next;
+    uint64_t word = os_or(&object->word, QUEUED, memory_order_relaxed) | QUEUED, next;
+    struct stile_waiter *owner;
 
     *wake = NULL;
-    if (!list_empty(&object->queue) && wants_handoff(waiter_of(object->queue.next)))
-        first = waiter_of(object->queue.next);
-    /* Only this fence's owners can move the word now, by a release that races
-     * with this one. */
-    do {
-        if ((word & ~QUEUED) != (fence << FENCE_SHIFT | HELD))
-            return false;
-        next = first == NULL ? word & ~HELD : word + NEXT_FENCE;
-        /* acq_rel: what the old owner did is seen by the new one, which may not
-         * touch the word at all. */
-    } while (!os_cas(&object->word, &word, next, memory_order_acq_rel));
-    if (first == NULL) {
-        wake_first(object, wake);
-    } else {
-        list_remove(&first->link);
-        grant(object, fence + 1, first->options, &first->hold);
-        stile__settle(first, STILE_OK, wake);
+    /* With QUEUED the word stands still, but for who has the mutex: who is chosen can be
+     * granted. */
+    if ((word & ~QUEUED) != lock_word_held(fence)) {
+        settle_flag(object);
+        return false;
     }
+    owner = choose_owner(object);
+    next = owner == NULL ? word & ~HELD : word + NEXT_FENCE;
+    /* acq_rel: what the old owner did is seen by the new one, which may not touch the
+     * word at all. */
+    os_exchange(&object->word, next, memory_order_acq_rel);
+    if (owner != NULL)
+        hand_over(object, owner, fence + 1, wake);
+    /* Who spins takes the lock, or comes here. */
+    else if (os_load(&object->spin.inside, memory_order_relaxed) == 0)
+        wake_first(object, wake);
     settle_flag(object);
     return true;
 }
@@ -230,44 +326,27 @@ static bool take(struct local_lock_object *object, bool behind, bool note, uint6
 
 /* ---- acquire ----------------------------------------------------------------------- */
 
-/* Looks at the lock for a while, in case its holder is about to let go. */
-static void spin(struct local_lock_object *object)
+static OS_FAST_PATH bool take_fast(struct local_lock_object *object, stile_hold *hold)
 {
-    uint32_t usual = os_load(&object->spins, memory_order_relaxed);
-    uint32_t most = usual * 2 + 10, looks = 0;
+    uint64_t fence = lock_word_take(&object->word);
 
-    if (most > SPIN_MOST)
-        most = SPIN_MOST;
-    while (looks < most && (os_load(&object->word, memory_order_relaxed) & HELD)) {
-        os_pause();
-        looks++;
-    }
-    if (looks > usual)
-        usual += (looks - usual) / 8;
-    else
-        usual -= (usual - looks) / 8;
-    os_store(&object->spins, usual, memory_order_relaxed);
-}
-
-static bool take_fast(struct local_lock_object *object, stile_hold *hold)
-{
-    uint64_t word = os_load(&object->word, memory_order_relaxed);
-
-    if ((word & FLAGS) ||
-        !os_cas(&object->word, &word, (word + NEXT_FENCE) | HELD, memory_order_acquire))
+    if (fence == 0)
         return false;
     hold->slot = 0;
-    fill(object, (word >> FENCE_SHIFT) + 1, hold);
+    fill(object, fence, hold);
     return true;
 }
 
-/* When a waiter looks again by itself. */
+/* When a waiter looks again by itself: so that releases go the slow way once it is to
+ * be given the lock, and for the sake of leases in a child of fork(). */
 static void set_recheck(const struct local_lock_object *object, struct stile_waiter *waiter)
 {
     int64_t at_ns = INT64_MAX;
 
     if (stile__space_forked(&object->space->base))
         at_ns = later_ns(stile__monotonic_ns(), FORKED_LOOK_MS);
+    else if (waiter->woken_ns != 0 && !wants_handoff(waiter))
+        at_ns = waiter->woken_ns + HANDOFF_NS;
     os_store(&waiter->recheck_ns, at_ns, memory_order_relaxed);
 }
 
@@ -275,11 +354,62 @@ static void queue_up(struct local_lock_object *object, struct stile_waiter *wait
 {
     set_recheck(object, waiter);
     os_store(&waiter->state, STILE_WAITER_QUEUED, memory_order_relaxed);
+    os_add(&object->sleepers, 1, memory_order_relaxed);
     /* Who was woken and lost the race was first, and is again. */
-    if (waiter->woken_ns != 0)
+    if (waiter->woken_ns != 0) {
         list_push_front(&object->queue, &waiter->link);
-    else
+    } else {
+        waiter->thread = (uint32_t)stile__thread_number();
+        waiter->since_ms = stile__realtime_ms();
         list_push_back(&object->queue, &waiter->link);
+    }
+}
+
+/* Whose attempt it is. */
+static uint32_t thread_of(const struct stile_waiter *waiter)
+{
+    return waiter != NULL && waiter->woken_ns != 0 ? waiter->thread
+                                                   : (uint32_t)stile__thread_number();
+}
+
+/*
+ * Whether looking at the lock for a while, in case its holder is about to let go, got
+ * it.  Who comes while others sleep does not look: there are more than cores, and it
+ * would take the word away from those who run.
+ */
+static bool watch(struct local_lock_object *object, stile_hold *hold)
+{
+    uint64_t word = os_load(&object->word, memory_order_relaxed);
+    struct stile_look look;
+
+    if (os_load(&object->sleepers, memory_order_relaxed) > 0 ||
+        !stile__spin_begin(&object->spin, &look, word >> FENCE_SHIFT))
+        return false;
+    do {
+        word = os_load(&object->word, memory_order_relaxed);
+        if (!(word & HELD)) {
+            stile__spin_leave(&object->spin);
+            if (take_fast(object, hold)) {
+                stile__spin_tell(&object->spin, true);
+                return true;
+            }
+            /* Who takes it past others who sleep does so under the mutex. */
+            if ((word & QUEUED) || !stile__spin_enter(&object->spin))
+                return false;
+        }
+    } while (stile__spin_next(&look, word >> FENCE_SHIFT));
+    stile__spin_leave(&object->spin);
+    stile__spin_tell(&object->spin, false);
+    return false;
+}
+
+/* Who was woken has the lock: another may be. */
+static void compete_no_more(struct local_lock_object *object)
+{
+    stile__mutex_lock(&object->mutex);
+    object->awake--;
+    settle_flag(object);
+    stile__mutex_unlock(&object->mutex);
 }
 
 /* waiter is NULL for a try; hold's slot is reserved if its lease ends. */
@@ -295,14 +425,16 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     bool behind;
 
     stile__mutex_lock(&object->mutex);
-    if (woken)
+    if (woken) {
         object->awake--;
+        settle_flag(object);
+    }
     lapse_due(object, &lapsed);
-    behind = options->fair && !woken && !list_empty(&object->queue);
+    behind = options->fair && !woken && first_of(object) != NULL;
     if (object->closed || ((struct local_lock *)lock)->shut) {
         status = STILE_CLOSED;
     } else if (take(object, behind, may_queue, &fence)) {
-        grant(object, fence, options, hold);
+        grant(object, fence, thread_of(waiter), options, hold);
         status = STILE_OK;
     } else if (may_queue) {
         queue_up(object, waiter);
@@ -326,17 +458,23 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
 {
     struct local_lock_object *object = object_of(lock);
     bool woken = waiter != NULL && waiter->woken_ns != 0;
+    bool plain = stile__lock_is_plain(options);
     stile_hold taken = STILE_HOLD_INIT;
     stile_status status;
 
-    if (waiter != NULL && !ends(options) && !woken && stile__cpus() > 1) {
-        spin(object);
-        if (take_fast(object, hold))
-            return STILE_OK;
+    if (woken)
+        stile__wake_took(stile__monotonic_ns() - waiter->told_ns);
+    if (plain && !woken && take_fast(object, hold))
+        return STILE_OK;
+    if (plain && waiter != NULL && !waiter->last && !options->fair && !stile__is_passive(waiter) &&
+        watch(object, hold)) {
+        if (woken)
+            compete_no_more(object);
+        return STILE_OK;
     }
     if (waiter != NULL)
         taken = waiter->hold;
-    if (ends(options) && taken.slot == 0) {
+    if (needs_slot(options) && taken.slot == 0) {
         status = stile__lease_reserve(&object->space->leases, &taken.slot);
         if (status != STILE_OK)
             return status;
@@ -356,7 +494,7 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
                                        struct stile_waiter *waiter, stile_hold *hold)
 {
     /* Who was woken owes the queue's mutex a visit. */
-    if (!ends(options) && (waiter == NULL || waiter->woken_ns == 0) &&
+    if (options == &lock->options && lock->plain && (waiter == NULL || waiter->woken_ns == 0) &&
         take_fast(object_of(lock), hold))
         return STILE_OK;
     return acquire_slowly(lock, options, waiter, hold);
@@ -369,6 +507,7 @@ static void local_lock_poll(stile_lock *lock, struct stile_waiter *waiter)
 
     stile__mutex_lock(&object->mutex);
     lapse_due(object, &wake);
+    settle_flag(object);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
         stile__unpark(wake);
@@ -383,7 +522,7 @@ static stile_status local_lock_withdraw(stile_lock *lock, struct stile_waiter *w
     stile__mutex_lock(&object->mutex);
     left = stile__leave(waiter);
     if (left) {
-        list_remove(&waiter->link);
+        dequeue(object, waiter);
         settle_flag(object);
     }
     stile__mutex_unlock(&object->mutex);
@@ -395,10 +534,24 @@ static stile_status local_lock_withdraw(stile_lock *lock, struct stile_waiter *w
 
 /* ---- what an owner does -------------------------------------------------------------- */
 
-/* The word while that fence holds, QUEUED aside. */
-static uint64_t held_word(const stile_hold *hold)
+/* What to say of a hold without a lease whose fence is not in force. */
+static stile_status over(struct local_lock_object *object, const stile_hold *hold)
 {
-    return hold->fence << FENCE_SHIFT | HELD;
+    uint64_t revoked = os_load(&object->revoked_fence, memory_order_relaxed);
+
+    return hold->fence == revoked && revoked != 0 ? STILE_LOST : STILE_NOT_HELD;
+}
+
+/* The hold of this fence is over for its owner, and the lock stays taken. */
+static void keep(struct local_lock_object *object, uint64_t fence, int64_t until_ns)
+{
+    stile__mutex_lock(&object->mutex);
+    /* Unless it was taken by force meanwhile, or its time has come. */
+    if (os_load(&object->word, memory_order_relaxed) >> FENCE_SHIFT == fence) {
+        object->lapse_fence = fence;
+        object->lapse_ns = until_ns;
+    }
+    stile__mutex_unlock(&object->mutex);
 }
 
 OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object,
@@ -409,10 +562,15 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
     struct stile_parker *wake;
     bool passed;
 
+    terms.keep_until_ns = 0;
     if (hold->slot != 0)
-        status = stile__lease_end(&object->space->leases, hold, &terms);
+        status = stile__lease_linger(&object->space->leases, hold, &terms);
     if (status == STILE_NOT_HELD)
         return status;
+    if (status == STILE_OK && terms.keep_until_ns != 0) {
+        keep(object, hold->fence, terms.keep_until_ns);
+        return STILE_OK;
+    }
     /* Also when the lease is over: with its slot gone, nobody else ends it. */
     stile__mutex_lock(&object->mutex);
     passed = pass_on(object, hold->fence, &wake);
@@ -421,18 +579,16 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
         stile__unpark(wake);
     if (status != STILE_OK || passed)
         return status;
-    return hold->slot != 0 ? STILE_LOST : STILE_NOT_HELD;
+    return hold->slot != 0 ? STILE_LOST : over(object, hold);
 }
 
 static stile_status local_lock_release(stile_lock *lock, const stile_hold *hold)
 {
     struct local_lock_object *object = object_of(lock);
-    uint64_t word = held_word(hold);
 
     if (hold->object != object)
         return STILE_NOT_HELD;
-    /* Release: the next owner sees what this one did. */
-    if (hold->slot == 0 && os_cas(&object->word, &word, word & ~HELD, memory_order_release))
+    if (hold->slot == 0 && lock_word_free(&object->word, hold->fence))
         return STILE_OK;
     return release_slowly(object, hold);
 }
@@ -446,10 +602,11 @@ static stile_status local_lock_check(stile_lock *lock, const stile_hold *hold, i
     if (hold->object != object)
         return STILE_NOT_HELD;
     if (hold->slot == 0) {
-        uint64_t word = os_load(&object->word, memory_order_relaxed);
+        /* Acquire: who sees that it was ended by force sees that note, too. */
+        uint64_t word = os_load(&object->word, memory_order_acquire);
 
         *valid_ms = STILE_FOREVER;
-        return (word & ~QUEUED) == held_word(hold) ? STILE_OK : STILE_NOT_HELD;
+        return (word & ~QUEUED) == lock_word_held(hold->fence) ? STILE_OK : over(object, hold);
     }
     status = stile__lease_state(&object->space->leases, hold, &valid_ns);
     if (status == STILE_OK)
@@ -468,7 +625,7 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
         return local_lock_check(lock, hold, &valid_ns);
     stile__mutex_lock(&object->mutex);
     status = stile__lease_bound(leases, hold, &valid_ns, &max_ns);
-    if (status == STILE_OK) {
+    if (status == STILE_OK && valid_ns != INT64_MAX) {
         most_ns = later_ns(stile__boottime_ns(), STILE_TEN_YEARS_MS);
         valid_ns = later_ns(valid_ns, add_ms);
         if (valid_ns > most_ns)
@@ -483,17 +640,133 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
     return status;
 }
 
+/* ---- who holds and who waits ----------------------------------------------------------- */
+
+/* Under the mutex. */
+static void inspect_holder(const struct local_lock_object *object, uint64_t fence,
+                           stile_lock_info *info)
+{
+    info->held = true;
+    if (object->noted.fence == fence)
+        info->holder = object->holder;
+    info->lease_ms = object->lapse_fence == fence ? remaining_ms(object->lapse_ns) : STILE_FOREVER;
+}
+
+/* Under the mutex. */
+static void inspect_queue(const struct local_lock_object *object, stile_lock_info *info)
+{
+    struct stile_link *at;
+
+    for (at = object->queue.next; at != &object->queue; at = at->next) {
+        const struct stile_waiter *waiter = waiter_of(at);
+
+        if (info->waiters++ < STILE_LISTED_MOST)
+            describe(waiter->thread, waiter->since_ms,
+                     ((const stile_lock_options *)waiter->options)->label,
+                     &info->queue[info->listed++]);
+    }
+}
+
+/* Everybody is of this process. */
+static void add_process(stile_lock_info *info)
+{
+    stile_party process = {.pid = stile__process_id()};
+    size_t i;
+
+    stile__host_name(process.host, sizeof process.host);
+    for (i = 0; i < info->listed + (info->held ? 1 : 0); i++) {
+        stile_party *party = i < info->listed ? &info->queue[i] : &info->holder;
+
+        memcpy(party->host, process.host, sizeof party->host);
+        party->pid = process.pid;
+    }
+}
+
+static stile_status local_lock_inspect(stile_lock *lock, stile_lock_info *info)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_parker *wake;
+    uint64_t word;
+
+    info->queue = malloc(STILE_LISTED_MOST * sizeof *info->queue);
+    if (info->queue == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for the waiters of a lock");
+    stile__mutex_lock(&object->mutex);
+    lapse_due(object, &wake);
+    word = os_load(&object->word, memory_order_relaxed);
+    info->fence = word >> FENCE_SHIFT;
+    if (word & HELD)
+        inspect_holder(object, info->fence, info);
+    inspect_queue(object, info);
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+    add_process(info);
+    if (info->listed == 0) {
+        free(info->queue);
+        info->queue = NULL;
+    }
+    return STILE_OK;
+}
+
+/* Under the mutex: the hold of this fence is over for its owner, before anybody else can
+ * have the lock. */
+static void revoke(struct local_lock_object *object, uint64_t fence)
+{
+    os_store(&object->revoked_fence, fence, memory_order_relaxed);
+    if (object->noted.fence == fence && object->noted.slot != 0)
+        stile__lease_lost(&object->space->leases, &object->noted);
+}
+
+static stile_status local_lock_force_release(stile_lock *lock)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_parker *wake = NULL;
+    stile_status status = STILE_MISSING;
+    uint64_t word, before;
+
+    stile__mutex_lock(&object->mutex);
+    before = os_load(&object->revoked_fence, memory_order_relaxed);
+    while (status == STILE_MISSING &&
+           ((word = os_load(&object->word, memory_order_relaxed)) & HELD)) {
+        uint64_t fence = word >> FENCE_SHIFT;
+
+        revoke(object, fence);
+        if (pass_on(object, fence, &wake))
+            status = STILE_OK;
+        else
+            /* Its owner was quicker. */
+            os_store(&object->revoked_fence, before, memory_order_relaxed);
+    }
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+    return status;
+}
+
 /* ---- handles and objects ------------------------------------------------------------- */
 
-static stile_status local_lock_init(stile_lock *lock, const char *name)
+/* The core takes and frees the word by itself where that is all there is to do. */
+static void share(stile_lock *lock, struct local_lock_object *object)
+{
+    ((struct local_lock *)lock)->object = object;
+    lock->named = &object->named;
+    if (lock->plain) {
+        lock->word = &object->word;
+        lock->object = object;
+    }
+}
+
+static stile_status local_lock_init(stile_lock *lock, stile_kind kind, const char *name)
 {
     struct local_space *space = (struct local_space *)lock->space;
     struct stile_named *named;
-    stile_status status = stile__names_get(&space->names, STILE_LOCK, name, &named);
+    stile_status status = stile__names_get(&space->names, kind, name, &named);
 
-    if (status == STILE_OK)
-        ((struct local_lock *)lock)->object = (struct local_lock_object *)(void *)named;
-    return status;
+    if (status != STILE_OK)
+        return status;
+    share(lock, (struct local_lock_object *)(void *)named);
+    return STILE_OK;
 }
 
 /* Under the mutex: settles those who wait through this handle, or all for NULL. */
@@ -508,7 +781,7 @@ static void turn_away(struct local_lock_object *object, const stile_lock *handle
         at = at->next;
         if (handle != NULL && waiter->owner != handle)
             continue;
-        list_remove(&waiter->link);
+        dequeue(object, waiter);
         stile__lease_unreserve(&object->space->leases, waiter->hold.slot);
         stile__settle(waiter, STILE_CLOSED, &wake);
         stile__unpark(wake);
@@ -524,6 +797,14 @@ static void local_lock_shut(stile_lock *lock)
     ((struct local_lock *)lock)->shut = true;
     turn_away(object, lock);
     stile__mutex_unlock(&object->mutex);
+}
+
+static void local_lock_copy(stile_lock *lock, stile_lock *from)
+{
+    struct local_lock_object *object = object_of(from);
+
+    stile__names_ref(&object->named);
+    share(lock, object);
 }
 
 static void local_lock_fini(stile_lock *lock)
@@ -549,8 +830,11 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
     object->lapse_fence = 0;
     object->lapse_ns = INT64_MAX;
+    memset(&object->noted, 0, sizeof object->noted);
+    atomic_init(&object->revoked_fence, 0);
     floor = os_load(&space->fence_floor, memory_order_relaxed);
-    atomic_init(&object->spins, 0);
+    atomic_init(&object->sleepers, 0);
+    stile__spin_init(&object->spin);
     atomic_init(&object->word, floor << FENCE_SHIFT | queued_flag(object));
     return &object->named;
 }
@@ -600,6 +884,7 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .size = sizeof(struct local_lock),
     .try_first = true,
     .init = local_lock_init,
+    .copy = local_lock_copy,
     .shut = local_lock_shut,
     .fini = local_lock_fini,
     .acquire = local_lock_acquire,
@@ -608,4 +893,6 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .release = local_lock_release,
     .extend = local_lock_extend,
     .check = local_lock_check,
+    .inspect = local_lock_inspect,
+    .force_release = local_lock_force_release,
 };

@@ -6,7 +6,7 @@
 
 static const char *const schemes[] = {"local", NULL};
 
-/* ---- names: locks are the only kind so far ------------------------------------- */
+/* ---- names: locks of both kinds are the same object ------------------------------------- */
 
 static struct stile_named *make(void *context, stile_kind kind, const char *name)
 {
@@ -67,6 +67,8 @@ static stile_status space_open(struct stile_settings *settings, stile **out)
     if (status != STILE_OK)
         goto fail_names;
     atomic_init(&space->fence_floor, 0);
+    /* Read here: later a thread may ask that was tied to a core of its own. */
+    stile__cpus();
     space->base.settings = *settings;
     space->base.fork_generation = stile__fork_generation();
     *out = &space->base;

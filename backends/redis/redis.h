@@ -178,9 +178,11 @@ struct redis_orphans {
 void stile__orphans_init(struct redis_orphans *orphans, struct redis_space *space);
 void stile__orphans_fini(struct redis_orphans *orphans);
 /* Until when (boot clock) a copy of the operation may still be executed is
- * not_after_ns; what it would leave dies by itself lease_ms later. */
+ * not_after_ns; what it would leave dies by itself lease_ms later.  It is not abandoned
+ * before keep_until_ns, 0: at once. */
 void stile__orphan_add(struct redis_orphans *orphans, struct redis_object *object,
-                       const uint64_t id[2], int64_t not_after_ns, int64_t lease_ms);
+                       const uint64_t id[2], int64_t not_after_ns, int64_t lease_ms,
+                       int64_t keep_until_ns);
 /* Abandons what is due; returns when the next is, boot clock. */
 int64_t stile__orphans_serve(struct redis_orphans *orphans, int64_t now_ns);
 /* One last attempt for all, at most until until_ns (monotonic). */
@@ -189,6 +191,17 @@ void stile__orphans_flush(struct redis_orphans *orphans, int64_t until_ns);
 /* ---- the space (redis_space.c) ----------------------------------------------------------- */
 
 enum { REDIS_BUCKETS = 256 };
+
+/* A blank, the host with every byte escaped, a blank, the process's number, a blank. */
+enum { REDIS_WHO_TEXT = 3 * 63 + 24 };
+
+/* What an op id of this process is followed by (redis_who.c). */
+struct redis_who {
+    char text[REDIS_WHO_TEXT];
+    size_t length;
+};
+
+void stile__redis_who_init(struct redis_who *who);
 
 struct redis_space {
     stile base; /* first: the part the core knows */
@@ -200,6 +213,7 @@ struct redis_space {
     struct stile_gate calls;         /* those that may leave an orphan */
     struct redis_slice inbox_prefix; /* what a client's channel starts with */
     char *inbox_prefix_text;
+    struct redis_who who; /* this process: a child of fork has no use for it */
     /* Guards every waiter of the space and both lists it is in. */
     struct stile_mutex mutex;
     struct stile_link index[REDIS_BUCKETS]; /* waiters by op id */
@@ -237,7 +251,8 @@ struct redis_object {
     _Atomic int64_t busy_until_ns;
 };
 
-struct stile_named *stile__redis_object_make(struct redis_space *space, const char *name);
+struct stile_named *stile__redis_object_make(struct redis_space *space, stile_kind kind,
+                                             const char *name);
 void stile__redis_object_destroy(struct stile_named *named);
 /* Settles all waiters with STILE_CLOSED; nobody queues any more. */
 void stile__redis_object_close(struct stile_named *named);

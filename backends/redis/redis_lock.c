@@ -39,13 +39,16 @@ static stile_status attempt_first(stile_lock *lock, const stile_lock_options *op
 
     if (until_ns > waiter->back_ns)
         until_ns = waiter->back_ns;
-    if (!options->fair && waiter->number == 0 && !waiter->last &&
-        now >= os_load(&object->busy_until_ns, memory_order_relaxed)) {
+    if (waiter->number == 0 &&
+        (waiter->last ||
+         (!options->fair && now >= os_load(&object->busy_until_ns, memory_order_relaxed)))) {
         stile_status status = try_once(object, options, REDIS_PATIENT, until_ns, &waiter->hold);
 
         if (status != STILE_TIMEOUT)
             return status;
         os_store(&object->busy_until_ns, now + BUSY_NS, memory_order_relaxed);
+        if (waiter->last)
+            return status;
         /* The first id may be an orphan by now. */
         status = stile__redis_id(object->space, waiter->hold.id);
         if (status != STILE_OK)
@@ -78,7 +81,8 @@ static stile_status acquire_inside(stile_lock *lock, const stile_lock_options *o
         status = try_once(object, options, REDIS_ONCE, stile__redis_command_until(space, INT64_MAX),
                           taken);
     /* Nobody had the lock for all of the time given: it was not asked in time. */
-    if (status == STILE_TIMEOUT && waiter != NULL && stile__monotonic_ns() < waiter->deadline_ns)
+    if (status == STILE_TIMEOUT && waiter != NULL && !waiter->last &&
+        stile__monotonic_ns() < waiter->deadline_ns)
         status = stile__fail(STILE_UNREACHABLE, "%s is too slow", space->base.settings.shown);
     if (status == STILE_OK && waiter == NULL)
         *hold = mine;
@@ -107,9 +111,13 @@ static stile_status redis_lock_acquire(stile_lock *lock, const stile_lock_option
 static stile_status redis_lock_withdraw(stile_lock *lock, struct stile_waiter *waiter)
 {
     struct redis_space *space = object_of(lock)->space;
-    bool inside = stile__gate_enter(&space->calls);
-    stile_status status = stile__redis_withdraw(lock, waiter);
+    stile_status status = stile__redis_usable(&space->base);
+    bool inside;
 
+    if (status != STILE_OK)
+        return status;
+    inside = stile__gate_enter(&space->calls);
+    status = stile__redis_withdraw(lock, waiter);
     if (inside)
         stile__gate_leave(&space->calls);
     return status;
@@ -128,17 +136,28 @@ static stile_status redis_lock_release(stile_lock *lock, const stile_hold *hold)
 
 /* ---- handles and objects -------------------------------------------------------------------------------------- */
 
-static stile_status redis_lock_init(stile_lock *lock, const char *name)
+static stile_status redis_lock_init(stile_lock *lock, stile_kind kind, const char *name)
 {
     struct redis_space *space = (struct redis_space *)lock->space;
     struct stile_named *named;
     stile_status status = stile__redis_usable(lock->space);
 
     if (status == STILE_OK)
-        status = stile__names_get(&space->names, STILE_LOCK, name, &named);
-    if (status == STILE_OK)
+        status = stile__names_get(&space->names, kind, name, &named);
+    if (status == STILE_OK) {
         ((struct redis_lock *)lock)->object = (struct redis_object *)(void *)named;
+        lock->named = named;
+    }
     return status;
+}
+
+static void redis_lock_copy(stile_lock *lock, stile_lock *from)
+{
+    struct redis_object *object = object_of(from);
+
+    stile__names_ref(&object->named);
+    ((struct redis_lock *)lock)->object = object;
+    lock->named = &object->named;
 }
 
 static void redis_lock_shut(stile_lock *lock)
@@ -160,13 +179,15 @@ static void redis_lock_fini(stile_lock *lock)
         stile__names_unref(&object->space->names, &object->named);
 }
 
-struct stile_named *stile__redis_object_make(struct redis_space *space, const char *name)
+struct stile_named *stile__redis_object_make(struct redis_space *space, stile_kind kind,
+                                             const char *name)
 {
     struct redis_object *object = calloc(1, sizeof *object);
 
     if (object == NULL)
         return NULL;
-    object->key_bytes = stile__redis_keys(space->base.settings.prefix, "lock", name, object->keys);
+    object->key_bytes = stile__redis_keys(
+        space->base.settings.prefix, kind == STILE_LOCK ? "lock" : "rlock", name, object->keys);
     if (object->key_bytes == NULL) {
         free(object);
         return NULL;
@@ -201,6 +222,7 @@ const struct stile_lock_ops stile__redis_lock_ops = {
     .size = sizeof(struct redis_lock),
     .try_first = false,
     .init = redis_lock_init,
+    .copy = redis_lock_copy,
     .shut = redis_lock_shut,
     .fini = redis_lock_fini,
     .acquire = redis_lock_acquire,
@@ -209,4 +231,6 @@ const struct stile_lock_ops stile__redis_lock_ops = {
     .release = redis_lock_release,
     .extend = stile__redis_extend,
     .check = stile__redis_check,
+    .inspect = stile__redis_inspect,
+    .force_release = stile__redis_force_release,
 };

@@ -5,6 +5,7 @@
  *   redis_lock_call.c   the scripts that take the lock or give an attempt up
  *   redis_lock_wait.c   who waits here: queueing, polls, grants, withdrawal
  *   redis_lock_owner.c  holds: release, extend, check, renew
+ *   redis_lock_inspect.c  who holds and who waits; taking the lock from whoever holds it
  *
  * A waiter is entered in the space's index before its acquire is sent, so that a
  * grant that overtakes the answer finds it.  Every list and state of a waiter is
@@ -79,6 +80,19 @@ static inline struct redis_slice client_of(const struct redis_space *space)
     return slice_of(space->inbox.client, REDIS_ID_TEXT);
 }
 
+/* ---- redis_who.c ------------------------------------------------------------------------ */
+
+/* An op id and who it is of; not ended. */
+struct redis_op {
+    char text[REDIS_ID_TEXT + REDIS_WHO_TEXT + NUMBER_TEXT + STILE_LABEL_MAX];
+};
+
+/* label NULL: none. */
+struct redis_slice stile__redis_op(struct redis_op *op, const struct redis_who *who,
+                                   const uint64_t id[2], const char *label);
+/* Fills a zeroed party, but for its time. */
+void stile__redis_who_read(const char *text, size_t length, stile_party *party);
+
 /* ---- redis_lock_call.c --------------------------------------------------------------- */
 
 enum answer { TAKEN, OWNER, QUEUED, LATE, ASK_QUEUE };
@@ -88,7 +102,7 @@ struct acquire {
     struct redis_exchange exchange; /* first: prepare and take get it */
     struct redis_space *space;
     struct redis_slice args[9];
-    struct id_text op;
+    struct redis_op op;
     struct number lease, not_after, ttl;
     struct number waiter_lease, claim, place;
     int64_t asked_ms; /* the lease */
@@ -147,8 +161,21 @@ stile_status stile__redis_become_owner(struct redis_object *object,
 void stile__redis_arm(struct redis_object *object, const stile_lock_options *options,
                       int64_t remote, int64_t valid_until_ns, bool claim, int64_t copies_until_ns,
                       stile_hold *hold);
+/* A script's answer that is one number. */
+struct answer_int {
+    struct redis_exchange exchange; /* first: take gets it */
+    int64_t value;
+};
+
+stile_status stile__redis_take_value(struct redis_exchange *exchange,
+                                     const struct redis_reply *reply);
 stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold);
 stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms);
 stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);
+
+/* ---- redis_lock_inspect.c -------------------------------------------------------------- */
+
+stile_status stile__redis_inspect(stile_lock *lock, stile_lock_info *info);
+stile_status stile__redis_force_release(stile_lock *lock);
 
 #endif

@@ -84,7 +84,7 @@ void stile__redis_orphan(struct redis_object *object, const uint64_t id[2],
     struct redis_space *space = object->space;
 
     stile__orphan_add(&space->orphans, object, id, stile__redis_copies_until(space),
-                      stile__redis_lease_ms(options));
+                      stile__redis_lease_ms(options), 0);
 }
 
 /* ---- lock_try and lock_acquire: one exchange ------------------------------------------------ */
@@ -179,7 +179,7 @@ stile_status stile__redis_try(struct redis_object *object, const stile_lock_opti
 
     acquire->space = object->space;
     acquire->asked_ms = lease;
-    acquire->args[0] = id_slice(&acquire->op, id);
+    acquire->args[0] = stile__redis_op(&acquire->op, &object->space->who, id, options->label);
     acquire->args[1] = number_slice(&acquire->lease, lease);
     acquire->args[3] = number_slice(&acquire->ttl, ttl);
     acquire->exchange = (struct redis_exchange){
@@ -199,7 +199,7 @@ stile_status stile__redis_acquire(struct redis_object *object, const stile_lock_
     const struct stile_settings *settings = &object->space->base.settings;
 
     acquire->space = object->space;
-    acquire->args[0] = id_slice(&acquire->op, id);
+    acquire->args[0] = stile__redis_op(&acquire->op, &object->space->who, id, options->label);
     acquire->args[1] = client_of(object->space);
     acquire->args[2] = number_slice(&acquire->lease, stile__redis_lease_ms(options));
     acquire->args[4] = number_slice(&acquire->waiter_lease, settings->waiter_lease_ms);

@@ -12,6 +12,12 @@ static int64_t max_until(const stile_lock_options *options)
     return later_ns(stile__boottime_ns(), options->max_hold_ms);
 }
 
+/* The lock was taken before its answer came, so that this is never too early. */
+static int64_t keep_until(const stile_lock_options *options)
+{
+    return options->min_hold_ms == 0 ? 0 : later_ns(stile__boottime_ns(), options->min_hold_ms);
+}
+
 /* Fills hold, whose id and slot are set, and arms its lease. */
 void stile__redis_arm(struct redis_object *object, const stile_lock_options *options,
                       int64_t remote, int64_t valid_until_ns, bool claim, int64_t copies_until_ns,
@@ -25,7 +31,8 @@ void stile__redis_arm(struct redis_object *object, const stile_lock_options *opt
                                       .max_until_ns = max_until(options),
                                       .renewed = !options->fixed_lease,
                                       .claim = claim,
-                                      .copies_until_ns = copies_until_ns};
+                                      .copies_until_ns = copies_until_ns,
+                                      .keep_until_ns = keep_until(options)};
 
     hold->object = object;
     hold->fence = terms.fence;
@@ -53,12 +60,8 @@ stile_status stile__redis_become_owner(struct redis_object *object,
 
 /* ---- what an owner does --------------------------------------------------------------------------------- */
 
-struct answer_int {
-    struct redis_exchange exchange; /* first: take gets it */
-    int64_t value;
-};
-
-static stile_status take_value(struct redis_exchange *exchange, const struct redis_reply *reply)
+stile_status stile__redis_take_value(struct redis_exchange *exchange,
+                                     const struct redis_reply *reply)
 {
     if (!is_int(reply))
         return stile__redis_odd_answer(exchange);
@@ -66,20 +69,32 @@ static stile_status take_value(struct redis_exchange *exchange, const struct red
     return STILE_OK;
 }
 
+struct release {
+    struct answer_int answer; /* first: prepare and take get it */
+    struct id_text op;
+    struct number claim, keep;
+    struct redis_slice args[4];
+    int64_t keep_until_ns;
+};
+
+/* For how long the lock is to stay taken, from when the request goes out. */
+static void prepare_release(struct redis_exchange *exchange)
+{
+    struct release *release = (struct release *)(void *)exchange;
+    int64_t ahead = release->keep_until_ns - stile__boottime_ns();
+
+    if (ahead < 0)
+        ahead = 0;
+    release->args[3] = number_slice(&release->keep, ahead / STILE_NS_PER_MS + (ahead > 0 ? 1 : 0));
+}
+
 stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
 {
     struct redis_object *object = object_of(lock);
     struct redis_space *space = object->space;
     const struct stile_settings *settings = &space->base.settings;
-    struct id_text op;
-    struct number claim;
-    struct redis_slice args[3] = {id_slice(&op, hold->id), number_slice(&claim, settings->claim_ms),
-                                  space->inbox_prefix};
-    struct answer_int answer = {
-        .exchange = {.call = {&stile__script_lock_release, object->keys, REDIS_PARTS, args, 3},
-                     .patience = REDIS_PATIENT,
-                     .repeatable = true,
-                     .take = take_value}};
+    struct release release;
+    struct redis_exchange *exchange = &release.answer.exchange;
     stile_status status = stile__redis_usable(&space->base);
     struct stile_lease_terms terms;
 
@@ -90,20 +105,33 @@ stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
     /* Renewed no more before the release is sent: a renewal must not outlive it. */
     status = stile__lease_end(&space->leases, hold, &terms);
     if (status == STILE_LOST)
-        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms);
+        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms,
+                          terms.keep_until_ns);
     if (status != STILE_OK)
         return status;
-    status = stile__line_exchange(&space->line, &answer.exchange,
-                                  stile__redis_command_until(space, INT64_MAX));
+    release.args[0] = id_slice(&release.op, hold->id);
+    release.args[1] = number_slice(&release.claim, settings->claim_ms);
+    release.args[2] = space->inbox_prefix;
+    release.keep_until_ns = terms.keep_until_ns;
+    *exchange =
+        (struct redis_exchange){.call = {&stile__script_lock_release, object->keys, REDIS_PARTS,
+                                         release.args, terms.keep_until_ns != 0 ? 4 : 3},
+                                .patience = REDIS_PATIENT,
+                                .repeatable = true,
+                                .prepare = terms.keep_until_ns != 0 ? prepare_release : NULL,
+                                .take = stile__redis_take_value};
+    status =
+        stile__line_exchange(&space->line, exchange, stile__redis_command_until(space, INT64_MAX));
     if (status != STILE_OK || stile__boottime_ns() < terms.copies_until_ns)
-        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms);
+        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms,
+                          terms.keep_until_ns);
     if (status != STILE_OK)
         return status;
-    if (answer.value == 2)
+    if (release.answer.value == 2)
         stile__redis_reap(object);
     /* A repetition that finds nothing comes after a release that was not answered:
      * belief had not ended when that was sent. */
-    return answer.value != 0 || answer.exchange.sends > 1 ? STILE_OK : STILE_LOST;
+    return release.answer.value != 0 || exchange->sends > 1 ? STILE_OK : STILE_LOST;
 }
 
 stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)
@@ -116,7 +144,7 @@ stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64
     struct answer_int answer = {
         .exchange = {.call = {&stile__script_lock_extend, object->keys, 2, args, 3},
                      .patience = REDIS_PATIENT,
-                     .take = take_value}};
+                     .take = stile__redis_take_value}};
     int64_t valid_ns, max_ns, most_ms = STILE_TEN_YEARS_MS;
     stile_status status = stile__redis_usable(&space->base);
 

@@ -32,7 +32,7 @@ static void look_later(const struct redis_space *space, struct stile_waiter *wai
 
     if (rank == 0 && left_ms + 2 < pause)
         pause = left_ms + 2;
-    os_store(&waiter->recheck_ns, later_ns(now, pause), memory_order_relaxed);
+    stile__recheck_at(waiter, later_ns(now, pause));
 }
 
 /* Somebody has asked for a look at once, by stile__recheck. */
@@ -58,6 +58,13 @@ static void take_out(struct stile_waiter *waiter)
 {
     list_remove(&waiter->link);
     list_remove(&waiter->index);
+}
+
+/* Whoever is taken out without a grant may be granted on the server. */
+static void give_up(struct redis_object *object, struct stile_waiter *waiter)
+{
+    stile__redis_orphan(object, waiter->hold.id, waiter->options);
+    stile__lease_unreserve(&object->space->leases, waiter->hold.slot);
 }
 
 /* Enters the waiter, unless the handle or the space is closed. */
@@ -211,16 +218,22 @@ static struct stile_waiter *find_waiter(struct redis_space *space, const uint64_
     return NULL;
 }
 
-/* Under the space's mutex: the waiter's lock is its own, as of sent_ns. */
+/* Under the space's mutex: the waiter's lock is its own, as of sent_ns; unless it has
+ * another, of those that it waits for. */
 static void settle_owner(struct redis_object *object, struct stile_waiter *waiter, int64_t remote,
                          int64_t valid_until_ns)
 {
     struct stile_parker *wake;
 
     take_out(waiter);
-    stile__redis_arm(object, waiter->options, remote, valid_until_ns, true, waiter->copies_until_ns,
-                     &waiter->hold);
-    stile__settle(waiter, STILE_OK, &wake);
+    if (stile__claim(waiter)) {
+        stile__redis_arm(object, waiter->options, remote, valid_until_ns, true,
+                         waiter->copies_until_ns, &waiter->hold);
+        stile__settle(waiter, STILE_OK, &wake);
+    } else {
+        give_up(object, waiter);
+        stile__settle(waiter, STILE_TOO_LATE, &wake);
+    }
     stile__unpark(wake);
 }
 
@@ -383,7 +396,8 @@ stile_status stile__redis_withdraw(stile_lock *lock, struct stile_waiter *waiter
     stile__mutex_unlock(&space->mutex);
     if (!left)
         return STILE_TOO_LATE;
-    status = stile__redis_abandon(object, waiter->hold.id, REDIS_PATIENT, waiter->back_ns);
+    status = stile__redis_abandon(object, waiter->hold.id, REDIS_PATIENT,
+                                  stile__redis_command_until(space, waiter->back_ns));
     if (status != STILE_OK || waiter->copies_until_ns != 0)
         stile__redis_orphan(object, waiter->hold.id, waiter->options);
     if (status != STILE_OK) {
@@ -409,8 +423,7 @@ void stile__redis_turn_away(struct redis_object *object, const stile_lock *handl
         if (handle != NULL && waiter->owner != handle)
             continue;
         take_out(waiter);
-        stile__redis_orphan(object, waiter->hold.id, waiter->options);
-        stile__lease_unreserve(&object->space->leases, waiter->hold.slot);
+        give_up(object, waiter);
         stile__settle(waiter, STILE_CLOSED, &wake);
         stile__unpark(wake);
     }

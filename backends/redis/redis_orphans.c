@@ -19,6 +19,7 @@ struct orphan {
     int64_t due_ns;       /* boot clock, as the others */
     int64_t not_after_ns; /* an answer after that is final */
     int64_t give_up_ns;   /* what was left has died of its lease */
+    int64_t keep_until_ns;
 };
 
 void stile__orphans_init(struct redis_orphans *orphans, struct redis_space *space)
@@ -46,7 +47,8 @@ void stile__orphans_fini(struct redis_orphans *orphans)
 }
 
 void stile__orphan_add(struct redis_orphans *orphans, struct redis_object *object,
-                       const uint64_t id[2], int64_t not_after_ns, int64_t lease_ms)
+                       const uint64_t id[2], int64_t not_after_ns, int64_t lease_ms,
+                       int64_t keep_until_ns)
 {
     struct orphan *orphan = malloc(sizeof *orphan);
     int64_t now = stile__boottime_ns();
@@ -58,7 +60,8 @@ void stile__orphan_add(struct redis_orphans *orphans, struct redis_object *objec
     orphan->object = object;
     orphan->id[0] = id[0];
     orphan->id[1] = id[1];
-    orphan->due_ns = now;
+    orphan->due_ns = now > keep_until_ns ? now : keep_until_ns;
+    orphan->keep_until_ns = keep_until_ns;
     orphan->not_after_ns = not_after_ns;
     orphan->give_up_ns = later_ns(not_after_ns > now ? not_after_ns : now, lease_ms);
     stile__mutex_lock(&orphans->mutex);
@@ -121,7 +124,8 @@ void stile__orphans_flush(struct redis_orphans *orphans, int64_t until_ns)
     int64_t next;
 
     while ((orphan = take_due(orphans, INT64_MAX, &next)) != NULL) {
-        if (status == STILE_OK)
+        /* One that is to be kept longer is left to its lease. */
+        if (status == STILE_OK && stile__boottime_ns() >= orphan->keep_until_ns)
             status = stile__redis_abandon(orphan->object, orphan->id, REDIS_CLOSING, until_ns);
         free_orphan(orphans, orphan);
     }

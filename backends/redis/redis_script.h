@@ -16,6 +16,8 @@ struct redis_script {
 extern const struct redis_script stile__script_lock_abandon;
 extern const struct redis_script stile__script_lock_acquire;
 extern const struct redis_script stile__script_lock_extend;
+extern const struct redis_script stile__script_lock_force;
+extern const struct redis_script stile__script_lock_inspect;
 extern const struct redis_script stile__script_lock_poll;
 extern const struct redis_script stile__script_lock_release;
 extern const struct redis_script stile__script_lock_renew;

@@ -15,8 +15,7 @@ const struct redis_limits stile__redis_small = {.bytes = 65536, .elements = 1024
 
 static struct stile_named *make(void *context, stile_kind kind, const char *name)
 {
-    (void)kind;
-    return stile__redis_object_make(context, name);
+    return stile__redis_object_make(context, kind, name);
 }
 
 /* Whoever holds is known to the server; here an object is only its waiters. */
@@ -47,7 +46,8 @@ static void lapse(void *backend, const struct stile_renewal *lost)
 {
     struct redis_space *space = backend;
 
-    stile__orphan_add(&space->orphans, lost->object, lost->id, 0, lost->lease_ms);
+    stile__orphan_add(&space->orphans, lost->object, lost->id, 0, lost->lease_ms,
+                      lost->keep_until_ns);
 }
 
 static int64_t chores(void *backend, int64_t now_ns)
@@ -184,6 +184,7 @@ static stile_status space_open(struct stile_settings *settings, stile **out)
     stile__mutex_init(&space->random_mutex, STILE_RANK_LEAF);
     for (i = 0; i < REDIS_BUCKETS; i++)
         list_init(&space->index[i]);
+    stile__redis_who_init(&space->who);
     status = make_prefix(space, settings->prefix);
     if (status != STILE_OK)
         goto fail;

@@ -36,12 +36,17 @@
 #define STILE_LOCK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <stile/api.h>
+#include <stile/cancel.h>
+#include <stile/future.h>
 #include <stile/hold.h>
+#include <stile/inspect.h>
 #include <stile/space.h>
 #include <stile/status.h>
+#include <stile/watch.h>
 
 STILE_BEGIN_DECLS
 
@@ -65,6 +70,18 @@ typedef struct stile_lock_options {
     /* Strictly first come, first served inside the process, too.  Costs a
      * wake-up per hand-over. */
     bool fair;
+    /* A lock that is released sooner stays taken until it was held for so long, in
+     * milliseconds; to ten years, and not longer than max_hold_ms.  So that a short job
+     * does not run twice on hosts whose clocks differ.  If the holder dies, its lease is
+     * at least that long. */
+    int64_t min_hold_ms;
+    /* What an inspection shows of who holds or waits; at most STILE_LABEL_MAX
+     * bytes.  A handle copies it; what a call names has to stay until it returns,
+     * or its future is done. */
+    const char *label;
+    /* Ends the wait from outside.  Stays the caller's, and has to live as long as
+     * the handle, the call or the future. */
+    stile_cancel *cancel;
 } stile_lock_options;
 
 /*
@@ -105,7 +122,11 @@ STILE_API void stile_lock_close(stile_lock *lock);
  * Returns STILE_OK, and the caller owes one stile_lock_release(); or, holding
  * nothing,
  *   STILE_TIMEOUT      somebody else held it for all of timeout_ms;
- *   STILE_CLOSED       the wait was ended from outside;
+ *   STILE_CANCELLED    the options' cancellation was fired;
+ *   STILE_CLOSED       the space or the handle was closed;
+ *   STILE_DEADLOCK     the wait would be without limit, and the calling thread
+ *                      itself took the hold that it waits for, and never said
+ *                      with stile_lock_hand_over() that another goes on with it;
  *   STILE_INVALID      an argument is wrong;
  *   STILE_NO_MEMORY    and nothing was changed;
  *   STILE_UNREACHABLE  the server could not be asked (redis);
@@ -130,6 +151,51 @@ STILE_API STILE_MUST_CHECK stile_status stile_lock_acquire_with(stile_lock *lock
                                                                 int64_t timeout_ms,
                                                                 const stile_lock_options *options,
                                                                 stile_hold *hold);
+
+/*
+ * Starts to acquire and returns at once.
+ *
+ * timeout_ms  as above; 0 tries once.
+ * options     NULL for the handle's.
+ * callback    told when the future is done, on a thread of the library; NULL: not.
+ *             stile/future.h has the rules.
+ * argument    passed on to it.
+ * out         receives the future; the caller owes one stile_future_close().
+ *
+ * Returns STILE_OK, and what became of it is the future's to say; or
+ * STILE_INVALID, STILE_CLOSED, STILE_FORKED, STILE_NO_MEMORY.
+ *
+ * redis: the requests of a space's futures follow one another, so that a timeout may
+ * be noticed late by the time that one request takes.
+ *
+ * Threads: any; asks no server.
+ */
+STILE_API STILE_MUST_CHECK stile_status stile_lock_start(stile_lock *lock, int64_t timeout_ms,
+                                                         const stile_lock_options *options,
+                                                         stile_future_callback *callback,
+                                                         void *argument, stile_future **out);
+
+/* The most locks that one stile_lock_acquire_any() can wait for. */
+#define STILE_ANY_MAX 64
+
+/*
+ * Waits until one of several locks is free, then holds that one.
+ *
+ * locks  count of them, 1 to STILE_ANY_MAX, of any spaces, no two of one lock.
+ * which  receives the index of the one that was taken.
+ * hold   receives its hold.
+ *
+ * Each is acquired with its handle's options; among those that are free the first
+ * is taken.  The places in the queues of the others are given up.
+ *
+ * Returns what stile_lock_acquire() returns.  A lock that cannot be waited for
+ * fails the whole, and nothing is held.
+ *
+ * Threads: any.  Not a cancellation point.
+ */
+STILE_API STILE_MUST_CHECK stile_status stile_lock_acquire_any(stile_lock *const *locks,
+                                                               size_t count, int64_t timeout_ms,
+                                                               size_t *which, stile_hold *hold);
 
 /*
  * Gives the lock back; the first who waits gets it.
@@ -180,6 +246,103 @@ STILE_API stile_status stile_lock_extend(stile_lock *lock, const stile_hold *hol
  */
 STILE_API STILE_MUST_CHECK stile_status stile_lock_check(stile_lock *lock, const stile_hold *hold,
                                                          int64_t *valid_ms);
+
+/*
+ * Watches a hold: stile/watch.h says what for.
+ *
+ * callback  told of every change of state, the first time only if it is not held
+ *           any more; NULL: not.
+ * out       receives the watch; the caller owes one stile_watch_close().
+ *
+ * Returns STILE_OK, also for a hold that is lost but not released: the watch says
+ * so; STILE_NOT_HELD; STILE_INVALID, STILE_CLOSED, STILE_FORKED, STILE_NO_MEMORY.
+ *
+ * Threads: any.
+ */
+STILE_API STILE_MUST_CHECK stile_status stile_lock_watch(stile_lock *lock, const stile_hold *hold,
+                                                         stile_watch_callback *callback,
+                                                         void *argument, stile_watch **out);
+
+/*
+ * Says that another thread goes on with the hold.  Only the report of a
+ * self-deadlock needs it: without it the thread that acquired is taken to be the
+ * one that would have to release.
+ *
+ * Returns STILE_OK, STILE_LOST, STILE_NOT_HELD, STILE_INVALID or STILE_FORKED.
+ *
+ * Threads: any.
+ */
+STILE_API stile_status stile_lock_hand_over(stile_lock *lock, const stile_hold *hold);
+
+/* The size of a token, its end included. */
+#define STILE_TOKEN_SIZE 96
+
+/*
+ * Gives a hold away, to whoever adopts it by its token: another process that uses
+ * the same server, or with local: any thread with the same space.
+ *
+ * token  receives a text without blanks or quotes.  It is a secret: who has it can
+ *        release the lock.
+ *
+ * From now on the hold is over here: every call about it says STILE_NOT_HELD.  The
+ * lock stays taken; with redis:// nobody renews the lease until it is adopted, and
+ * if it is not, it ends.
+ *
+ * Returns STILE_OK; STILE_LOST, STILE_NOT_HELD, STILE_INVALID, STILE_FORKED.
+ *
+ * Threads: any.
+ */
+STILE_API STILE_MUST_CHECK stile_status stile_lock_give(stile_lock *lock, const stile_hold *hold,
+                                                        char token[STILE_TOKEN_SIZE]);
+
+/*
+ * Takes over a hold that was given away, and renews it from now on, with the
+ * options of the handle.
+ *
+ * token  from stile_lock_give(), of the same lock.
+ * hold   receives the hold; its fence is at least that of the hold given away.
+ *        Written only with STILE_OK.
+ *
+ * Returns STILE_OK, and the caller owes one stile_lock_release(); STILE_LOST when
+ * the lease has ended or it was released; STILE_INVALID when the token is none or
+ * of another lock; STILE_NO_MEMORY, STILE_CLOSED, STILE_FORKED, STILE_UNREACHABLE,
+ * STILE_UNKNOWN, STILE_REFUSED, STILE_PROTOCOL.
+ *
+ * Threads: any.  A token is adopted once: two who adopt it are taken for one
+ * holder.
+ */
+STILE_API STILE_MUST_CHECK stile_status stile_lock_adopt(stile_lock *lock, const char *token,
+                                                         stile_hold *hold);
+
+/*
+ * Tells who holds the lock and who waits for it.
+ *
+ * info  receives it; the caller owes one stile_lock_info_free().  Written only
+ *       with STILE_OK.  At most 100 waiters are listed.
+ *
+ * local: thread, label and since of the holder are known of holds that were given
+ * a label or had to wait; the uncontended way writes nothing down but the lock's
+ * word.  Waiters are known always.
+ *
+ * Returns STILE_OK; STILE_INVALID, STILE_CLOSED, STILE_FORKED, STILE_NO_MEMORY;
+ * and with redis:// STILE_UNREACHABLE, STILE_UNKNOWN, STILE_REFUSED, STILE_AUTH,
+ * STILE_WRONG_KIND, STILE_PROTOCOL.
+ *
+ * Threads: any.
+ */
+STILE_API STILE_MUST_CHECK stile_status stile_lock_inspect(stile_lock *lock, stile_lock_info *info);
+
+/*
+ * Takes the lock away from whoever holds it; the first who waits gets it.  For an
+ * operator who knows that the holder is gone or must not go on: the holder finds
+ * out at its next call about the hold or, with redis://, at its next renewal, and
+ * may believe until then.
+ *
+ * Returns STILE_OK; STILE_MISSING when nobody held it; or as stile_lock_inspect().
+ *
+ * Threads: any.
+ */
+STILE_API stile_status stile_lock_force_release(stile_lock *lock);
 
 STILE_END_DECLS
 

@@ -68,7 +68,7 @@ typedef struct stile_options {
 } stile_options;
 
 /* Kinds of objects, for stile_can(). */
-typedef enum stile_kind { STILE_LOCK = 1 } stile_kind;
+typedef enum stile_kind { STILE_LOCK = 1, STILE_RLOCK = 2 } stile_kind;
 
 /*
  * Opens the space that a URL names.
@@ -103,7 +103,8 @@ STILE_API STILE_MUST_CHECK stile_status stile_open(const char *url, const stile_
  * and what one without an answer may have left behind is cleaned up, for at most
  * the command timeout more.
  *
- * In a child of fork() this only closes descriptors.
+ * In a child of fork() this only closes descriptors.  In a callback of the library
+ * it does nothing.
  *
  * Threads: any, while others use the space.
  */

@@ -5,14 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DETAIL_SIZE 256
-
-static _Thread_local char detail[DETAIL_SIZE];
+static _Thread_local char detail[STILE_DETAIL_SIZE];
 
 stile_status stile__fail(stile_status status, const char *format, ...)
 {
     /* Apart from detail: an argument may be the detail of an inner failure. */
-    char text[DETAIL_SIZE];
+    char text[STILE_DETAIL_SIZE];
     va_list arguments;
 
     va_start(arguments, format);

@@ -8,6 +8,9 @@
 
 #include <stile/status.h>
 
+/* Room for any detail, and its 0. */
+#define STILE_DETAIL_SIZE 256
+
 /* Sets the detail and returns the status.  The format is ours; what comes from
  * users or servers goes through %s, and is cut where the buffer ends. */
 stile_status stile__fail(stile_status status, const char *format, ...)

@@ -22,6 +22,7 @@ struct stile_lease {
     int64_t renew_ns; /* when a renewal is due; INT64_MAX: never */
     int64_t due_ns;   /* the earlier of renewal and end of belief: the heap's key */
     uint32_t heap;    /* place in the heap, or NO_HEAP */
+    bool lingers;     /* released: freed when it lapses */
     uint32_t next_free;
 };
 
@@ -305,6 +306,7 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     stile__mutex_lock(&leases->mutex);
     hold->generation = (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
     lease->terms = *terms;
+    lease->lingers = false;
     lease->renew_ns = terms->claim ? now : next_renewal(terms, now);
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
     os_store(&lease->fence, terms->fence, memory_order_relaxed);
@@ -316,39 +318,82 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
         stile__unpark(leases->parker);
 }
 
+/* Under the mutex: no more of this generation. */
+static void next_generation(struct stile_lease *lease, enum state state)
+{
+    uint32_t generation =
+        (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2) + 1;
+
+    os_store(&lease->word, word_of(generation == 0 ? 1 : generation, state), memory_order_release);
+}
+
 /* Under the mutex: no more of this generation.  The caller drops the object. */
 static void *retire(struct stile_leases *leases, uint32_t slot)
 {
     struct stile_lease *lease = slot_at(leases, slot);
-    uint32_t generation =
-        (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2) + 1;
     void *object = lease->terms.object;
 
     heap_remove(leases, slot);
     lease->terms.object = NULL;
-    os_store(&lease->word, word_of(generation == 0 ? 1 : generation, FREE), memory_order_release);
+    next_generation(lease, FREE);
     free_slot(leases, slot);
     return object;
 }
 
-stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold,
+/* Under the mutex: its owner is done with it, and nobody has it until keep_until. */
+static void linger(struct stile_leases *leases, uint32_t slot)
+{
+    struct stile_lease *lease = slot_at(leases, slot);
+
+    lease->lingers = true;
+    lease->renew_ns = INT64_MAX;
+    os_store(&lease->valid_until_ns, lease->terms.keep_until_ns, memory_order_relaxed);
+    next_generation(lease, HELD);
+    schedule(leases, slot);
+}
+
+static stile_status end_lease(struct stile_leases *leases, const stile_hold *hold, bool may_linger,
                               struct stile_lease_terms *terms)
 {
     stile_status status = STILE_NOT_HELD;
     struct stile_lease *lease;
     void *object = NULL;
+    bool sooner = false;
 
     stile__mutex_lock(&leases->mutex);
     lease = shown_lease(leases, hold);
     if (lease != NULL) {
-        status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
+        int64_t now = stile__boottime_ns();
+
+        status = counts(lease, now) ? STILE_OK : STILE_LOST;
         *terms = lease->terms;
-        object = retire(leases, hold->slot);
+        if (terms->keep_until_ns <= now)
+            terms->keep_until_ns = 0;
+        if (may_linger && status == STILE_OK && terms->keep_until_ns != 0) {
+            linger(leases, hold->slot);
+            sooner = lease->due_ns < leases->look_ns;
+        } else {
+            object = retire(leases, hold->slot);
+        }
     }
     stile__mutex_unlock(&leases->mutex);
+    if (sooner)
+        stile__unpark(leases->parker);
     if (object != NULL)
         leases->ops->drop(leases->backend, object);
     return status;
+}
+
+stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold,
+                              struct stile_lease_terms *terms)
+{
+    return end_lease(leases, hold, false, terms);
+}
+
+stile_status stile__lease_linger(struct stile_leases *leases, const stile_hold *hold,
+                                 struct stile_lease_terms *terms)
+{
+    return end_lease(leases, hold, true, terms);
 }
 
 stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,
@@ -454,6 +499,7 @@ static struct stile_renewal renewal_of(struct stile_leases *leases, uint32_t slo
                                 .id = {terms->id[0], terms->id[1]},
                                 .slot = slot,
                                 .lease_ms = terms->lease_ms,
+                                .keep_until_ns = terms->keep_until_ns,
                                 .claim = terms->claim};
 
     due.generation = (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
@@ -478,11 +524,16 @@ static size_t take_due(struct stile_leases *leases, int64_t now, struct stile_re
             break;
         *lost = over;
         due[count] = renewal_of(leases, slot, now);
-        leases->ops->retain(leases->backend, due[count].object);
+        /* One that lingered has no owner who would free it: its object is handed on. */
+        if (lease->lingers) {
+            retire(leases, slot);
+        } else {
+            leases->ops->retain(leases->backend, due[count].object);
+            heap_remove(leases, slot);
+            if (over)
+                set_state(lease, LOST);
+        }
         count++;
-        heap_remove(leases, slot);
-        if (over)
-            set_state(lease, LOST);
     }
     return count;
 }

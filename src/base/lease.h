@@ -39,6 +39,7 @@ struct stile_lease_terms {
     bool renewed;            /* renew at a third of the lease until release */
     bool claim;              /* it was granted by a push: renew once, at once */
     int64_t copies_until_ns; /* the backend's own: see stile__lease_end */
+    int64_t keep_until_ns;   /* until then nobody else has it, released or not; 0: none */
 };
 
 /* One lease that is due, as the backend gets it. */
@@ -49,6 +50,7 @@ struct stile_renewal {
     uint32_t slot;
     uint32_t generation;
     int64_t lease_ms; /* ask for this much from now */
+    int64_t keep_until_ns;
     bool claim;
     /* The answer: STILE_OK with the new belief; STILE_LOST: somebody else has it;
      * anything else: try again soon. */
@@ -122,6 +124,13 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
  */
 stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold,
                               struct stile_lease_terms *terms);
+/*
+ * The same, but a hold that still counted and has to be kept, until
+ * terms->keep_until_ns, stays in its slot until then as nobody's: it lapses, and the slot
+ * is free.  Where nothing is to be kept any more, terms->keep_until_ns is 0.
+ */
+stile_status stile__lease_linger(struct stile_leases *leases, const stile_hold *hold,
+                                 struct stile_lease_terms *terms);
 
 /* Lock-free.  STILE_OK with *valid_until_ns, STILE_LOST or STILE_NOT_HELD. */
 stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,

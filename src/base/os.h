@@ -17,6 +17,12 @@
 
 #if !defined(STILE_FIBRES)
 #include <pthread.h>
+#if defined(__has_include)
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define OS_KNOWS_ALONE 1
+#endif
+#endif
 #endif
 
 #include <stile/status.h>
@@ -25,8 +31,10 @@
  * registers and check a stack that only the slow one needs. */
 #if defined(__GNUC__)
 #define OS_SLOW_PATH __attribute__((noinline))
+#define OS_FAST_PATH inline __attribute__((always_inline))
 #else
 #define OS_SLOW_PATH
+#define OS_FAST_PATH inline
 #endif
 
 /* ---- atomics --------------------------------------------------------------
@@ -52,6 +60,23 @@ void stile__fibre_yield(void);
     (OS_POINT(), atomic_compare_exchange_strong_explicit((p), (expected), (desired), (order),      \
                                                          memory_order_relaxed))
 
+/* Whether the process has one thread, as far as that can be known.  What is true stays
+ * true until this thread starts another, and that orders all it did before. */
+static inline bool os_alone(void)
+{
+#if defined(OS_KNOWS_ALONE)
+    return __libc_single_threaded != 0;
+#else
+    return false;
+#endif
+}
+
+/* os_cas without telling what was found, for a word that was just seen to be as expected:
+ * alone, it still is, and a locked instruction costs as much as all the rest. */
+#define os_cas_seen(p, seen, desired, order)                                                       \
+    (os_alone() ? (atomic_store_explicit((p), (desired), memory_order_relaxed), true)              \
+                : os_cas((p), &(seen), (desired), (order)))
+
 /* Tells the core that this is a spinning loop. */
 static inline void os_pause(void)
 {
@@ -65,8 +90,20 @@ static inline void os_pause(void)
 #endif
 }
 
+/* How many looks a spinning loop may have, whatever the clock says. */
+#if defined(STILE_FIBRES)
+enum { OS_LOOKS_MOST = 8 };
+#else
+enum { OS_LOOKS_MOST = 10000 };
+#endif
+
 /* How many threads can run at once; read once. */
 unsigned stile__cpus(void);
+
+/* How long it takes until a thread runs that was woken, as far as is known; at most
+ * 50 us.  Whoever was woken tells how long it took. */
+int64_t stile__wake_ns(void);
+void stile__wake_took(int64_t ns);
 
 /* ---- mutexes --------------------------------------------------------------
  * Short sections only: nothing sleeps, does I/O or calls a user under one.
@@ -79,6 +116,7 @@ enum stile_rank {
     STILE_RANK_SPACE,        /* lists that a space keeps: orphans, waiting ops */
     STILE_RANK_LEASE,        /* the lease table */
     STILE_RANK_LINE,         /* who uses a connection */
+    STILE_RANK_USER,         /* what users wait with: a cancellation, a future */
     STILE_RANK_LEAF          /* takes nothing inside */
 };
 
@@ -119,6 +157,14 @@ void stile__unpark(struct stile_parker *parker);
 int64_t stile__monotonic_ns(void);
 int64_t stile__boottime_ns(void);
 
+/* The clock that people set, in milliseconds since 1970. */
+int64_t stile__realtime_ms(void);
+
+/* ---- who this is, for people -----------------------------------------------*/
+/* The machine's name, cut to size and always ended; "" if it has none. */
+void stile__host_name(char *name, size_t size);
+int64_t stile__process_id(void);
+
 /* ---- threads --------------------------------------------------------------*/
 struct stile_thread {
 #if defined(STILE_FIBRES)
@@ -138,6 +184,40 @@ void stile__thread_join(struct stile_thread *thread);
  * it owes something. */
 int stile__cancel_off(void);
 void stile__cancel_restore(int previous);
+
+/* What the calling thread keeps until it ends: a pointer that starts as NULL, for the
+ * reentrant lock alone.  Read on its fast path, hence no call. */
+#if defined(STILE_FIBRES)
+void **stile__fibre_kept(void);
+#define os_kept() stile__fibre_kept()
+#else
+#if defined(__GNUC__)
+extern _Thread_local void *stile__kept __attribute__((tls_model("initial-exec")));
+#else
+extern _Thread_local void *stile__kept;
+#endif
+#define os_kept() (&stile__kept)
+#endif
+/* Sets what the calling thread keeps, and who frees it when the thread ends: the same
+ * for all threads.  STILE_OK or STILE_NO_MEMORY. */
+stile_status stile__keep(void *kept, void (*free_kept)(void *kept));
+
+/* The calling thread's number: never 0, never used again in this process.  Its
+ * lower 32 bits are the number that the system has for the thread. */
+uint64_t stile__thread_number(void);
+
+/* ---- signals ---------------------------------------------------------------
+ * A descriptor that event loops poll: readable while raised.  Raising and
+ * clearing never block. */
+struct stile_signal {
+    int fds[2]; /* what is polled, and what raises; the same, or a pipe's ends */
+};
+
+/* STILE_OK or STILE_NO_MEMORY. */
+stile_status stile__signal_open(struct stile_signal *signal);
+void stile__signal_close(struct stile_signal *signal);
+void stile__signal_raise(const struct stile_signal *signal);
+void stile__signal_clear(const struct stile_signal *signal);
 
 /* How often this process is a fork of the one it was; compare with the number
  * kept when an object was made.  Async-signal-safe. */

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,9 +19,13 @@
 #define PARK_BY_FUTEX 1
 #include <linux/futex.h>
 #include <linux/posix_types.h>
-#include <sys/syscall.h>
 #else
 #define PARK_BY_FUTEX 0
+#endif
+
+#if defined(__linux__)
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
 #endif
 
 #define NS_PER_S INT64_C(1000000000)
@@ -53,6 +58,32 @@ unsigned stile__cpus(void)
     /* relaxed: the number is all there is, and every thread finds the same. */
     os_store(&known, count, memory_order_relaxed);
     return count;
+}
+
+/* ---- what a wake-up costs -------------------------------------------------- */
+
+#define WAKE_LEAST_NS 2000
+#define WAKE_MOST_NS 50000
+#define WAKE_GUESS_NS 20000
+
+static _Atomic int64_t wake_ns = WAKE_GUESS_NS;
+
+int64_t stile__wake_ns(void)
+{
+    return os_load(&wake_ns, memory_order_relaxed);
+}
+
+/* Down fast and up slowly: what takes longer is often that others had the core. */
+void stile__wake_took(int64_t ns)
+{
+    int64_t known = os_load(&wake_ns, memory_order_relaxed);
+
+    if (ns > WAKE_MOST_NS)
+        ns = WAKE_MOST_NS;
+    else if (ns < WAKE_LEAST_NS)
+        ns = WAKE_LEAST_NS;
+    known += (ns - known) / (ns < known ? 2 : 16);
+    os_store(&wake_ns, known, memory_order_relaxed);
 }
 
 /* ---- mutexes -------------------------------------------------------------- */
@@ -107,8 +138,9 @@ void stile__mutex_lock(struct stile_mutex *mutex)
 
 void stile__mutex_unlock(struct stile_mutex *mutex)
 {
-    must(pthread_mutex_unlock(&mutex->mutex));
+    /* The next who has it may free it: unlocking is the last that touches it. */
     rank_leave(mutex->rank);
+    must(pthread_mutex_unlock(&mutex->mutex));
 }
 
 /* ---- parking -------------------------------------------------------------- */
@@ -338,6 +370,27 @@ int64_t stile__boottime_ns(void)
     return stile__monotonic_ns();
 }
 
+int64_t stile__realtime_ms(void)
+{
+    int64_t ns;
+
+    return clock_ns(CLOCK_REALTIME, &ns) ? ns / 1000000 : 0;
+}
+
+/* ---- who this is ----------------------------------------------------------- */
+
+void stile__host_name(char *name, size_t size)
+{
+    if (gethostname(name, size) != 0 && errno != ENAMETOOLONG)
+        name[0] = '\0';
+    name[size - 1] = '\0';
+}
+
+int64_t stile__process_id(void)
+{
+    return getpid();
+}
+
 /* ---- threads -------------------------------------------------------------- */
 
 #define THREAD_NAME_SIZE 16
@@ -408,6 +461,123 @@ void stile__cancel_restore(int previous)
     int ignored;
 
     must(pthread_setcancelstate(previous, &ignored));
+}
+
+_Thread_local void *stile__kept;
+
+static struct {
+    pthread_once_t once;
+    pthread_key_t key;
+    bool made;
+    void (*_Atomic free_kept)(void *kept);
+} keeping = {.once = PTHREAD_ONCE_INIT};
+
+static void free_kept(void *of_key)
+{
+    void *kept = stile__kept;
+
+    (void)of_key;
+    stile__kept = NULL;
+    if (kept != NULL)
+        os_load(&keeping.free_kept, memory_order_relaxed)(kept);
+}
+
+static void make_key(void)
+{
+    keeping.made = pthread_key_create(&keeping.key, free_kept) == 0;
+}
+
+stile_status stile__keep(void *kept, void (*free_it)(void *kept))
+{
+    must(pthread_once(&keeping.once, make_key));
+    os_store(&keeping.free_kept, free_it, memory_order_relaxed);
+    if (!keeping.made || pthread_setspecific(keeping.key, &keeping) != 0)
+        return stile__fail(STILE_NO_MEMORY, "no memory for what a thread keeps");
+    stile__kept = kept;
+    return STILE_OK;
+}
+
+#if defined(__GNUC__)
+/* A library that is unloaded must not be called when a thread ends. */
+__attribute__((destructor)) static void drop_key(void)
+{
+    if (keeping.made)
+        (void)pthread_key_delete(keeping.key);
+}
+#endif
+
+uint64_t stile__thread_number(void)
+{
+    static _Atomic uint32_t last;
+    static _Thread_local uint64_t number;
+    static _Thread_local uint32_t of_fork;
+    uint32_t system;
+
+    /* A child's thread has another number in the system than its parent's. */
+    if (number != 0 && of_fork == stile__fork_generation())
+        return number;
+#if defined(__linux__)
+    system = (uint32_t)syscall(SYS_gettid);
+#else
+    system = (uint32_t)getpid();
+#endif
+    of_fork = stile__fork_generation();
+    number = ((uint64_t)os_add(&last, 1, memory_order_relaxed) + 1) << 32 | system;
+    return number;
+}
+
+/* ---- signals -------------------------------------------------------------- */
+
+stile_status stile__signal_open(struct stile_signal *signal)
+{
+#if defined(__linux__)
+    signal->fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    signal->fds[1] = signal->fds[0];
+    if (signal->fds[0] >= 0)
+        return STILE_OK;
+#else
+    if (pipe(signal->fds) == 0) {
+        int i;
+
+        for (i = 0; i < 2; i++) {
+            (void)fcntl(signal->fds[i], F_SETFD, FD_CLOEXEC);
+            (void)fcntl(signal->fds[i], F_SETFL, O_NONBLOCK);
+        }
+        return STILE_OK;
+    }
+#endif
+    return stile__fail(STILE_NO_MEMORY, "no descriptor to poll: %s", strerror(errno));
+}
+
+void stile__signal_close(struct stile_signal *signal)
+{
+    if (signal->fds[1] != signal->fds[0])
+        close(signal->fds[1]);
+    close(signal->fds[0]);
+}
+
+void stile__signal_raise(const struct stile_signal *signal)
+{
+    static const uint64_t one = 1;
+    int cancel = stile__cancel_off();
+
+    /* Full is raised, too. */
+    while (write(signal->fds[1], &one, sizeof one) < 0 && errno == EINTR)
+        continue;
+    stile__cancel_restore(cancel);
+}
+
+void stile__signal_clear(const struct stile_signal *signal)
+{
+    int cancel = stile__cancel_off();
+    char taken[64];
+    ssize_t got;
+
+    /* One read empties an eventfd; a pipe is empty when it says so. */
+    do {
+        got = read(signal->fds[0], taken, sizeof taken);
+    } while (got > 0 || (got < 0 && errno == EINTR));
+    stile__cancel_restore(cancel);
 }
 
 /* ---- forks ---------------------------------------------------------------- */

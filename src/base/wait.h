@@ -1,10 +1,14 @@
 /*
- * The wait engine: the only place where a thread sleeps for a grant.
+ * The wait engine: the only place where anybody waits for a grant.
  *
  * A backend answers every attempt at once: done, or pending with the caller's
  * waiter in its queue.  The waiter is settled exactly once, by whoever frees the
  * object, and the engine wakes up to it.  Until then it sleeps to its deadline,
- * or to the time at which the backend wants to look again.
+ * to a cancellation, or to the time at which the backend wants to look again.
+ *
+ * A thread waits for one thing (stile__wait) or for one of several
+ * (stile__wait_any); what waits without a thread is in base/async.h.  All of them
+ * go on in steps (stile__wait_step), and differ in who sleeps between two.
  *
  *                    attempt                      settle by another thread
  *      NEW --------------------------> QUEUED ------------------------> SETTLED
@@ -17,14 +21,20 @@
  * Between settle and withdraw one compare-and-swap on the state decides; both
  * hold the object's queue mutex at the time, so that the loser finds the waiter
  * out of the queue.
+ *
+ * One of several: the waiters share a choice, which is claimed before one of them is
+ * granted anything.  A waiter whose choice is another's cannot be granted; it is
+ * passed over, and withdraws.
  */
 #ifndef STILE_BASE_WAIT_H
 #define STILE_BASE_WAIT_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include <stile/cancel.h>
 #include <stile/hold.h>
 #include <stile/status.h>
 
@@ -39,6 +49,13 @@
 #define STILE_TOO_LATE ((stile_status)1002)
 
 struct stile_parker;
+struct stile_async_wait;
+struct stile_waiter;
+
+/* Which of several waiters is granted; NULL: none so far. */
+struct stile_choice {
+    struct stile_waiter *_Atomic taken;
+};
 
 enum stile_waiter_state {
     STILE_WAITER_NEW,
@@ -55,10 +72,18 @@ struct stile_waiter {
     stile_status result;
     stile_hold hold; /* with STILE_OK: what was granted */
 
+    struct stile_async_wait *async; /* NULL: a thread sleeps on the parker */
+    struct stile_choice *choice;    /* NULL: it waits for this alone */
+    _Atomic bool cancelled;         /* once true, stays true */
+    struct stile_link cancelling;   /* in the list of a cancellation, under its mutex */
+
     /* The backend's, under the object's mutex. */
     const void *owner;   /* the handle it waits through: whom to close with */
     const void *options; /* of the call; valid while the waiter is queued */
     int64_t woken_ns;    /* when it was first told STILE_AGAIN; 0: never */
+    uint32_t thread;     /* of the system: whose wait it is */
+    int64_t since_ms;    /* when it queued first, by the clock that people set */
+    int64_t told_ns;     /* when it was last told that */
     bool last;           /* attempt once, do not queue again */
     int64_t deadline_ns; /* of the wait, monotonic; INT64_MAX: none */
     int64_t back_ns;     /* when the call has to be back at the latest */
@@ -91,14 +116,61 @@ struct stile_wait_ops {
      * Anything else: the caller's answer, and the backend sees to the rest by
      * itself.  Back by waiter->back_ns. */
     stile_status (*withdraw)(void *call, struct stile_waiter *waiter);
+    /* An attempt took it that had no right to: it is given to the next. */
+    void (*give_back)(void *call, const stile_hold *hold);
+};
+
+/* Makes a waiter for one wait; all but owner and options. */
+void stile__waiter_init(struct stile_waiter *waiter, struct stile_parker *parker,
+                        int64_t deadline_ns);
+
+/*
+ * Does what is due: attempts, polls, withdraws.  STILE_PENDING: there is nothing to do
+ * before *until_ns unless the waiter is woken.  STILE_OK: its hold is filled.
+ * STILE_TIMEOUT, STILE_CANCELLED, or what an op or the settler said.  Never
+ * STILE_AGAIN.
+ */
+stile_status stile__wait_step(const struct stile_wait_ops *ops, void *call,
+                              struct stile_waiter *waiter, int64_t *until_ns);
+
+/*
+ * Attempts, sleeps, and withdraws at deadline_ns or when cancel, which may be NULL, is
+ * fired.  Returns STILE_OK with *hold filled, or as stile__wait_step().
+ */
+stile_status stile__wait(const struct stile_wait_ops *ops, void *call, struct stile_waiter *waiter,
+                         int64_t deadline_ns, stile_cancel *cancel, stile_hold *hold);
+
+/* One of several that are waited for; ops, call, cancel and the waiter's owner and
+ * options are the caller's to fill in. */
+struct stile_any {
+    struct stile_waiter waiter;
+    const struct stile_wait_ops *ops;
+    void *call;
+    stile_cancel *cancel;
+    bool out; /* it is over for this one: it is in no queue */
 };
 
 /*
- * Attempts, sleeps, and withdraws at deadline_ns.  Returns STILE_OK with *hold
- * filled, STILE_TIMEOUT, or what an op or the settler said.
+ * Attempts in order, then queues for all of them.  STILE_OK: *which was granted and
+ * *hold is filled; else as stile__wait().  None of them is queued any more.
  */
-stile_status stile__wait(const struct stile_wait_ops *ops, void *call, struct stile_waiter *waiter,
-                         int64_t deadline_ns, stile_hold *hold);
+stile_status stile__wait_any(struct stile_any *any, size_t count, int64_t deadline_ns,
+                             size_t *which, stile_hold *hold);
+
+/* Whether nobody is there who could compete: such a waiter is made the owner. */
+static inline bool stile__is_passive(const struct stile_waiter *waiter)
+{
+    return waiter->async != NULL || waiter->choice != NULL;
+}
+
+/* Whether a waiter can still be granted something. */
+bool stile__claimable(const struct stile_waiter *waiter);
+/*
+ * Claims the choice that a waiter is part of: under the queue mutex, before it is
+ * settled with STILE_OK.  False: another was quicker, and this one must be granted
+ * nothing.  Claiming again is harmless; what was claimed must be granted.
+ */
+bool stile__claim(struct stile_waiter *waiter);
 
 /*
  * Settles a queued waiter; the caller holds the queue mutex and has unlinked it
@@ -107,9 +179,13 @@ stile_status stile__wait(const struct stile_wait_ops *ops, void *call, struct st
  */
 bool stile__settle(struct stile_waiter *waiter, stile_status result, struct stile_parker **parker);
 
-/* Makes a queued waiter call poll now; as stile__settle, the caller holds the mutex
- * under which the waiter would leave. */
+/* Makes a queued waiter call poll at that time, or now; as stile__settle, the caller
+ * holds the mutex under which the waiter would leave, or is the waiter itself. */
+void stile__recheck_at(struct stile_waiter *waiter, int64_t at_ns);
 void stile__recheck(struct stile_waiter *waiter);
+
+/* Makes a waiter withdraw.  The caller knows that it is there. */
+void stile__cancel_waiter(struct stile_waiter *waiter);
 
 /* Marks a waiter as left, under the queue mutex.  False: it is settled. */
 bool stile__leave(struct stile_waiter *waiter);

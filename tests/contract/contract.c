@@ -11,7 +11,7 @@ struct opened {
     char queue[STILE_NAME_MAX + 32];
 };
 
-enum { SPACES_MOST = 8, THREADS_MOST = 64 };
+enum { SPACES_MOST = 8, THREADS_MOST = 128 };
 
 static struct {
     bool redis;
@@ -95,7 +95,7 @@ static bool keys_have_an_end(void)
 
 static bool locks_are_gone(bool loud)
 {
-    return server_says_nothing("for _, key in ipairs(redis.call('KEYS', '*{lock:*')) do"
+    return server_says_nothing("for _, key in ipairs(redis.call('KEYS', '*{*lock:*')) do"
                                "  if string.sub(key, -7) ~= '}:fence' then"
                                "    return key .. ' for ' .. redis.call('PTTL', key) .. ' ms' end "
                                "end return ''",

@@ -529,6 +529,9 @@ int main(int argc, char **argv)
     failed += contract_lock_lease();
     failed += contract_lock_wait();
     failed += contract_lock_space();
+    failed += contract_lock_who();
+    failed += contract_lock_ways();
+    failed += contract_lock_future();
     contract_end();
     return failed == 0 ? 0 : 1;
 }

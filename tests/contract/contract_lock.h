@@ -8,5 +8,8 @@ int contract_lock_arguments(void);
 int contract_lock_lease(void);
 int contract_lock_wait(void);
 int contract_lock_space(void);
+int contract_lock_who(void);
+int contract_lock_ways(void);
+int contract_lock_future(void);
 
 #endif

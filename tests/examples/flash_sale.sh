@@ -99,6 +99,24 @@ ten_lines_hold_a_lock_on_redis() {
     says '^held with fence [1-9]'
 }
 
+# Two locks, one of them twice: the second time after it was released.
+event_loop_gets_every_lock() {
+    expect 0 "$bin/event_loop" local: ledger stock ledger </dev/null
+    [ "$(grep -c '^ledger: got it, fence [12]$' "$out")" -eq 2 ] || fail "ledger was not had twice"
+    [ "$(grep -c '^ledger: released$' "$out")" -eq 2 ] || fail "ledger was not released twice"
+    says '^stock: got it, fence 1$'
+    says '^stock: released$'
+    says_not 'gave up'
+    expect 1 "$bin/event_loop" local: </dev/null
+    expect 1 "$bin/event_loop" nonsense: ledger </dev/null
+}
+
+event_loop_gives_up_what_is_under_way() {
+    printf 'hello\nquit\n' | expect 0 "$bin/event_loop" local: ledger ledger
+    says '^heard: hello$'
+    says '^ledger: gave up$'
+}
+
 shipped_data_is_what_the_generator_makes() {
     expect 0 "$bin/make_orders" orders
     cmp "$out" examples/data/orders.csv

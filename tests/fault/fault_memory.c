@@ -91,6 +91,7 @@ static void use(stile_lock *one, stile_lock *other)
 {
     const stile_lock_options fixed = {.lease_ms = 60000, .fixed_lease = true};
     stile_hold hold = {.fence = 42}, second;
+    stile_lock_info info = {.fence = 42};
 
     if (!done(stile_lock_acquire(one, 1000, &hold))) {
         assert_int_equal(hold.fence, 42);
@@ -98,10 +99,89 @@ static void use(stile_lock *one, stile_lock *other)
     }
     if (stile_lock_acquire(other, 1, &second) == STILE_OK)
         fail_msg("the lock has two owners");
+    if (done(stile_lock_inspect(one, &info)))
+        stile_lock_info_free(&info);
+    else
+        assert_int_equal(info.fence, 42);
     done(stile_lock_extend(one, &hold, 1000));
     done(stile_lock_release(one, &hold));
     if (done(stile_lock_acquire_with(other, 1000, &fixed, &hold)))
         done(stile_lock_release(other, &hold));
+}
+
+static void ignore(stile_future *future, void *argument)
+{
+    (void)future;
+    (void)argument;
+}
+
+/* What was granted and not taken is given back by the close. */
+static void use_future(stile_lock *lock, const stile_lock_options *options)
+{
+    stile_hold hold = {.fence = 42};
+    stile_future *future;
+    size_t which;
+    int fd;
+
+    if (!done(stile_lock_start(lock, 1000, options, ignore, NULL, &future)))
+        return;
+    done(stile_future_fd(future, &fd));
+    done(stile_future_wait(future, 10000));
+    done(stile_future_wait_any(&future, 1, 10000, &which));
+    if (stile_future_done(future) && !done(stile_future_take(future, &hold)))
+        assert_int_equal(hold.fence, 42);
+    if (hold.fence != 42)
+        done(stile_lock_release(lock, &hold));
+    stile_future_close(future);
+}
+
+static void use_any(stile_lock *one, stile_lock *other, const stile_lock_options *options)
+{
+    stile_lock *locks[] = {one, other};
+    stile_hold hold, held = {.fence = 42};
+    size_t which = 99;
+
+    if (!done(stile_lock_acquire_with(one, 1000, options, &held)))
+        return;
+    if (done(stile_lock_acquire_any(locks, 2, 1000, &which, &hold))) {
+        assert_int_equal(which, 1);
+        done(stile_lock_release(other, &hold));
+    } else {
+        assert_int_equal(which, 99);
+    }
+    done(stile_lock_release(one, &held));
+}
+
+static void use_cancel(stile_lock *lock, stile_lock *other)
+{
+    stile_lock_options options = {.lease_ms = 60000};
+    stile_hold hold = {.fence = 42};
+    stile_status status;
+
+    if (!done(stile_cancel_open(&options.cancel)))
+        return;
+    use_future(lock, &options);
+    use_any(lock, other, &options);
+    stile_cancel_fire(options.cancel);
+    status = stile_lock_acquire_with(lock, 1000, &options, &hold);
+    assert_true(status == STILE_CANCELLED || status == STILE_NO_MEMORY);
+    assert_int_equal(hold.fence, 42);
+    stile_cancel_close(options.cancel);
+}
+
+/* The ways to wait, on locks of their own. */
+static void use_ways(stile *space, const char *name)
+{
+    stile_lock *one = NULL, *other = NULL;
+    char names[2][40];
+
+    snprintf(names[0], sizeof names[0], "%s-one", name);
+    snprintf(names[1], sizeof names[1], "%s-other", name);
+    if (done(stile_lock_open(space, names[0], NULL, &one)) &&
+        done(stile_lock_open(space, names[1], NULL, &other)))
+        use_cancel(one, other);
+    stile_lock_close(one);
+    stile_lock_close(other);
 }
 
 static void use_space(const char *url, const char *name)
@@ -116,6 +196,7 @@ static void use_space(const char *url, const char *name)
         use(one, other);
     stile_lock_close(one);
     stile_lock_close(other);
+    use_ways(space, name);
     stile_close(space);
 }
 

@@ -114,7 +114,25 @@ static int hold_and_give_back(void *arg)
     return 0;
 }
 
-enum { MANY = 20 };
+/* Acquires for at least LEAST_MS with a lease that is shorter, to be killed. */
+#define LEAST_MS 1500
+
+static int hold_at_least(void *arg)
+{
+    const stile_lock_options least = {.lease_ms = 200, .min_hold_ms = LEAST_MS};
+    struct scene *scene = arg;
+    stile_lock *lock;
+    stile_hold hold;
+
+    test_child_check(test_flag_wait(&scene->go, 1, SOON_MS));
+    lock = scene_child_lock(scene_child_open(scene->url, SETTINGS), "ledger");
+    test_child_check(stile_lock_acquire_with(lock, SOON_MS, &least, &hold) == STILE_OK);
+    test_flag_set(&scene->at, 1);
+    test_flag_wait(&scene->go, 3, 3 * SOON_MS);
+    return 0;
+}
+
+enum { MANY = 100 };
 
 /* Waits in many threads, to be killed. */
 static int wait_many_times(void *arg)
@@ -155,6 +173,31 @@ static void the_lock_of_a_killed_holder_goes_to_who_waits_within_its_lease(void 
     assert_true(waiter.back_ms - killed_ms <= LEASE_MS + POLL_MS + SLACK_MS);
     assert_true(waiter.hold.fence > atomic_load(&scene->fence));
     expect_ok(stile_lock_release(lock, &waiter.hold));
+    stile_lock_close(lock);
+    stile_close(space);
+}
+
+static void the_lock_of_a_killed_holder_stays_taken_for_its_least_time(void **state)
+{
+    struct scene *scene = *state;
+    struct test_process holder;
+    int64_t from_ms, held_ms;
+    stile_lock *lock;
+    stile *space;
+    stile_hold hold;
+
+    assert_true(test_spawn(&holder, hold_at_least, scene));
+    from_ms = test_now_ms();
+    test_flag_set(&scene->go, 1);
+    assert_true(test_flag_wait(&scene->at, 1, SOON_MS));
+    held_ms = test_now_ms();
+    test_process_kill(&holder);
+    space = scene_open(scene->url, SETTINGS);
+    lock = scene_lock(space, "ledger");
+    expect_ok(stile_lock_acquire(lock, SOON_MS, &hold));
+    assert_true(test_now_ms() - from_ms >= LEAST_MS);
+    assert_true(test_now_ms() - held_ms <= LEAST_MS + POLL_MS + SLACK_MS);
+    expect_ok(stile_lock_release(lock, &hold));
     stile_lock_close(lock);
     stile_close(space);
 }
@@ -294,7 +337,7 @@ static void a_waiter_killed_in_the_queue_delays_nobody(void **state)
     assert_true(kill_waiters_near(*state, 1) <= SLACK_MS);
 }
 
-static void twenty_waiters_killed_at_once_delay_nobody(void **state)
+static void a_hundred_waiters_killed_at_once_delay_nobody(void **state)
 {
     assert_true(kill_waiters_near(*state, MANY) <= SLACK_MS);
 }
@@ -308,13 +351,13 @@ static void a_waiter_whose_machine_vanished_costs_others_one_claim(void **state)
     assert_true(took_ms <= CLAIM_MS + POLL_MS + SLACK_MS);
 }
 
-static void twenty_waiters_of_a_vanished_process_cost_others_one_claim(void **state)
+static void a_hundred_waiters_of_a_vanished_process_cost_others_one_claim(void **state)
 {
     assert_true(kill_waiters_far(*state, wait_many_times, 1, MANY) <=
                 CLAIM_MS + POLL_MS + SLACK_MS);
 }
 
-static void twenty_vanished_processes_cost_others_one_waiter_lease(void **state)
+static void a_hundred_vanished_processes_cost_others_one_waiter_lease(void **state)
 {
     assert_true(kill_waiters_far(*state, hold_and_give_back, MANY, MANY) <=
                 WAITER_LEASE_MS + CLAIM_MS + POLL_MS + SLACK_MS);
@@ -574,12 +617,13 @@ int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         scened(the_lock_of_a_killed_holder_goes_to_who_waits_within_its_lease),
+        scened(the_lock_of_a_killed_holder_stays_taken_for_its_least_time),
         scened(a_process_killed_at_any_point_leaves_the_lock_to_others),
         scened(a_waiter_killed_in_the_queue_delays_nobody),
-        scened(twenty_waiters_killed_at_once_delay_nobody),
+        scened(a_hundred_waiters_killed_at_once_delay_nobody),
         scened(a_waiter_whose_machine_vanished_costs_others_one_claim),
-        scened(twenty_waiters_of_a_vanished_process_cost_others_one_claim),
-        scened(twenty_vanished_processes_cost_others_one_waiter_lease),
+        scened(a_hundred_waiters_of_a_vanished_process_cost_others_one_claim),
+        scened(a_hundred_vanished_processes_cost_others_one_waiter_lease),
         scened(all_holds_of_a_killed_process_end_within_their_lease),
         scened(a_holder_stopped_past_its_lease_is_told_and_harms_nobody),
         scened(a_grant_to_a_stopped_waiter_passes_on),

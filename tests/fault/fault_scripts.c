@@ -13,6 +13,8 @@
 #define ME "11111111111111111111111111111111"
 #define OTHER "22222222222222222222222222222222"
 #define THIRD "33333333333333333333333333333333"
+/* What follows an op id for people. */
+#define WHO " host%20name 12 34 a label"
 #define MY_CLIENT "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define INBOX "stile:inbox:"
 #define LEASE "30000"
@@ -60,18 +62,20 @@ struct step {
 #define ALL_PARTS {KEY_LOCK, KEY_FENCE, KEY_QUEUE, KEY_WAITERS}, 4
 
 static const struct step try_it = {
-    &stile__script_lock_try, {KEY_LOCK, KEY_FENCE}, 2, {ME, LEASE, NEVER, "86400000"}};
+    &stile__script_lock_try, {KEY_LOCK, KEY_FENCE}, 2, {ME WHO, LEASE, NEVER, "86400000"}};
 static const struct step queue_up = {
     &stile__script_lock_acquire,
     ALL_PARTS,
-    {ME, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX, "0", "1"}};
+    {ME WHO, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX, "0", "1"}};
 static const struct step ask_queue = {
     &stile__script_lock_acquire,
     ALL_PARTS,
-    {ME, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX, "0", "0"}};
+    {ME WHO, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX, "0", "0"}};
 static const struct step look = {
     &stile__script_lock_poll, ALL_PARTS, {MY_CLIENT, WAITER_LEASE, CLAIM, INBOX, ME}};
 static const struct step let_go = {&stile__script_lock_release, ALL_PARTS, {ME, CLAIM, INBOX}};
+static const struct step keep = {
+    &stile__script_lock_release, ALL_PARTS, {ME, CLAIM, INBOX, "20000"}};
 static const struct step undo = {&stile__script_lock_abandon, ALL_PARTS, {ME, CLAIM, INBOX}};
 static const struct step renew = {
     &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE, KEY_WAITERS}, 3, {ME, LEASE, "0"}};
@@ -80,20 +84,26 @@ static const struct step claim = {
 static const struct step extend = {
     &stile__script_lock_extend, {KEY_LOCK, KEY_FENCE}, 2, {ME, "1000", "315360000000"}};
 
+static const struct step force = {&stile__script_lock_force, ALL_PARTS, {CLAIM, INBOX}};
+static const struct step inspect = {&stile__script_lock_inspect, ALL_PARTS, {"100"}};
+
 /* Runs it for the op id that stands in the place of ME, and leaves the answer in
  * reply. */
 static enum test_reply run_as(const struct step *step, const char *op)
 {
     const char *words[20] = {"EVAL", step->script->text};
-    char count[8];
+    char count[8], described[128];
     size_t at = 3;
 
     snprintf(count, sizeof count, "%zu", step->part_count);
+    /* Only the first argument may be one, and what follows it stays. */
+    snprintf(described, sizeof described, "%s%s", op,
+             strncmp(step->args[0], ME, 32) == 0 ? step->args[0] + 32 : "");
     words[2] = count;
     for (size_t i = 0; i < step->part_count; i++)
         words[at++] = scene_key("ledger", (enum key_part)step->parts[i]);
     for (size_t i = 0; step->args[i] != NULL; i++)
-        words[at++] = strcmp(step->args[i], ME) == 0 ? op : step->args[i];
+        words[at++] = strncmp(step->args[i], ME, 32) == 0 ? described : step->args[i];
     return test_redis_argv(&server, reply, sizeof reply, at, words, NULL);
 }
 
@@ -135,6 +145,22 @@ static void mine(void)
     must_run(&try_it, ME);
 }
 
+/* As one takes it who describes nobody. */
+static void mine_by_hand(void)
+{
+    static char value[] = "1-" ME;
+
+    test_redis(&server, NULL, 0, "SET", scene_key("ledger", KEY_LOCK), value, "PX", LEASE, NULL);
+    test_redis(&server, NULL, 0, "SET", scene_key("ledger", KEY_FENCE), "1", "PX", "86400000",
+               NULL);
+}
+
+static void kept(void)
+{
+    mine();
+    must_run(&keep, ME);
+}
+
 static void others(void)
 {
     must_run(&try_it, OTHER);
@@ -170,7 +196,7 @@ static void i_wait_for_nobody(void)
  * that the grant is made by hand. */
 static void granted_to_me(void)
 {
-    static char granted[] = "1g" ME;
+    static char granted[] = "1g" ME WHO;
 
     we_wait();
     test_redis(&server, NULL, 0, "ZREM", scene_key("ledger", KEY_QUEUE), ME, NULL);
@@ -186,6 +212,8 @@ static const struct situation {
 } situations[] = {
     {"free", nothing},
     {"mine", mine},
+    {"mine by hand", mine_by_hand},
+    {"kept for nobody", kept},
     {"another's", others},
     {"mine, another waits", mine_and_another_waits},
     {"I wait", i_wait},
@@ -194,8 +222,8 @@ static const struct situation {
     {"granted to me", granted_to_me},
 };
 
-static const struct step *const steps[] = {&try_it, &queue_up, &ask_queue, &look,  &let_go,
-                                           &undo,   &renew,    &claim,     &extend};
+static const struct step *const steps[] = {&try_it, &queue_up, &ask_queue, &look, &let_go,  &undo,
+                                           &renew,  &claim,    &extend,    &keep, &inspect, &force};
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -236,6 +264,9 @@ static void a_script_run_twice_has_done_it_once(void **state)
         for (size_t i = 0; i < COUNT_OF(steps); i++) {
             char once[4096], twice[4096];
 
+            /* It would take the lock from the next owner, too. */
+            if (steps[i] == &force)
+                continue;
             begin(NULL);
             situations[s].make();
             must_run(steps[i], ME);
@@ -320,6 +351,92 @@ static void a_release_frees_only_its_own_hold(void **state)
     assert_false(scene_owned(&server, "ledger"));
     must_run(&let_go, OTHER);
     assert_int_equal(answer(0), 0);
+}
+
+/* ---- who, and for how long --------------------------------------------------------- */
+
+/* How often text is in the last answer. */
+static int mentions(const char *text)
+{
+    int count = 0;
+
+    for (const char *at = strstr(reply, text); at != NULL; at = strstr(at + 1, text))
+        count++;
+    return count;
+}
+
+static void an_inspection_changes_nothing_and_tells_no_op_id(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < COUNT_OF(situations); s++) {
+        char before[64], after[64];
+
+        begin(NULL);
+        situations[s].make();
+        read_digest(before);
+        must_run(&inspect, ME);
+        assert_int_equal(answer(0), scene_owned(&server, "ledger"));
+        assert_int_equal(mentions(ME) + mentions(OTHER) + mentions(THIRD), 0);
+        read_digest(after);
+        assert_string_equal(before, after);
+    }
+}
+
+static void who_it_is_stays_with_a_waiter_and_becomes_the_owners(void **state)
+{
+    (void)state;
+    we_wait();
+    must_run(&look, ME);
+    must_run(&inspect, ME);
+    assert_int_equal(answer(3), 2);
+    assert_int_equal(mentions(WHO), 3);
+    granted_to_me();
+    must_run(&claim, ME);
+    must_run(&inspect, ME);
+    assert_int_equal(answer(3), 1);
+    assert_int_equal(mentions(WHO), 2);
+}
+
+static void an_inspection_leaves_out_waiters_that_do_not_count(void **state)
+{
+    (void)state;
+    we_wait();
+    test_redis(&server, NULL, 0, "HSET", scene_key("ledger", KEY_WAITERS), ME, "5 1 " MY_CLIENT WHO,
+               NULL);
+    must_run(&inspect, ME);
+    assert_int_equal(answer(3), 1);
+    assert_int_equal(mentions(WHO), 2);
+    /* One whose client let a grant run out. */
+    test_redis(&server, NULL, 0, "HSET", scene_key("ledger", KEY_WAITERS), "!" MY_CLIENT, NEVER,
+               NULL);
+    must_run(&inspect, ME);
+    assert_int_equal(answer(3), 0);
+    assert_int_equal(mentions(WHO), 1);
+}
+
+static void a_lock_kept_for_nobody_is_nobodys(void **state)
+{
+    static const struct step *const owners[] = {&let_go, &keep, &undo, &renew, &claim, &extend};
+
+    (void)state;
+    kept();
+    for (size_t i = 0; i < COUNT_OF(owners); i++) {
+        must_run(owners[i], ME);
+        assert_int_equal(answer(0), 0);
+    }
+    must_run(&try_it, OTHER);
+    assert_int_equal(answer(0), 0);
+    must_run(&queue_up, OTHER);
+    assert_int_equal(answer(0), 2);
+    assert_in_range(answer(2), 1, 20000);
+    must_run(&inspect, ME);
+    assert_int_equal(answer(0), 1);
+    assert_in_range(answer(1), 1, 20000);
+    assert_int_equal(mentions(WHO), 2);
+    /* When its time is over, who looks gets it. */
+    test_redis(&server, NULL, 0, "DEL", scene_key("ledger", KEY_LOCK), NULL);
+    must_run(&try_it, ME);
+    assert_int_equal(answer(0), -2);
 }
 
 /* ---- wrong types --------------------------------------------------------------------- */
@@ -695,6 +812,10 @@ int main(int count, char **arguments)
         fresh(a_repeated_acquire_gives_the_first_answer),
         fresh(an_acquire_repeated_behind_a_queue_still_finds_its_hold),
         fresh(a_release_frees_only_its_own_hold),
+        fresh(an_inspection_changes_nothing_and_tells_no_op_id),
+        fresh(who_it_is_stays_with_a_waiter_and_becomes_the_owners),
+        fresh(an_inspection_leaves_out_waiters_that_do_not_count),
+        fresh(a_lock_kept_for_nobody_is_nobodys),
         fresh(a_key_of_another_type_is_an_error_and_nothing_is_written),
         fresh(an_acquire_takes_nothing_over_a_key_of_another_type),
         fresh(a_fence_that_is_none_or_at_its_end_is_an_error),

@@ -601,6 +601,52 @@ static void a_waiter_can_leave_a_full_server(void **state)
 
 #define on(start, test) cmocka_unit_test_setup_teardown(test, start, stop)
 
+/* ---- kept taken ------------------------------------------------------------------------ */
+
+/* Asks until it is answered. */
+static void await_server(stile_lock *lock)
+{
+    int64_t until_ms = test_now_ms() + SOON_MS;
+    stile_lock_info info;
+
+    while (stile_lock_inspect(lock, &info) != STILE_OK)
+        assert_true(test_now_ms() < until_ms);
+    stile_lock_info_free(&info);
+}
+
+/* Nor does a space that is closed meanwhile. */
+static void an_unanswered_release_frees_no_lock_before_its_least_time(void **state)
+{
+    const stile_lock_options least = {.min_hold_ms = 3000};
+
+    (void)state;
+    for (int closes = 0; closes < 2; closes++) {
+        struct place place = open_place(), other = open_place();
+        int64_t from_ms = test_now_ms(), held_ms;
+        stile_status status;
+        stile_hold hold, next;
+
+        expect_ok(stile_lock_acquire_with(place.lock, 0, &least, &hold));
+        held_ms = test_now_ms();
+        test_server_kill(&server);
+        status = stile_lock_release(place.lock, &hold);
+        assert_true(status == STILE_UNREACHABLE || status == STILE_UNKNOWN);
+        assert_true(test_server_restart(&server));
+        expect_status(stile_lock_release(place.lock, &hold), STILE_NOT_HELD);
+        /* By now the space could tell the server. */
+        await_server(place.lock);
+        if (closes)
+            close_place(&place);
+        expect_ok(stile_lock_acquire(other.lock, SOON_MS, &next));
+        assert_true(test_now_ms() - from_ms >= 3000);
+        assert_true(test_now_ms() - held_ms <= 3000 + POLL_MS + RECONNECT_MS + SLACK_MS);
+        expect_ok(stile_lock_release(other.lock, &next));
+        close_place(&other);
+        if (!closes)
+            close_place(&place);
+    }
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -614,6 +660,7 @@ int main(int count, char **arguments)
         on(start_forgetful, waiters_of_a_hung_server_come_back_in_time),
         on(start_forgetful, callers_without_a_deadline_are_not_told_of_a_timeout),
         on(start_forgetful, a_hold_is_lost_in_time_while_the_server_hangs),
+        on(start_durable, an_unanswered_release_frees_no_lock_before_its_least_time),
         on(start_forgetful, flushed_scripts_are_not_noticed),
         on(start_forgetful, flushed_keys_are_told_to_the_holder_and_strand_nobody),
         on(start_forgetful, a_key_deleted_from_outside_strands_nobody),

@@ -569,3 +569,17 @@ void explore_sleep_ns(int64_t ns)
 {
     fibre_sleep(ns);
 }
+
+bool explore_finds(const struct scenario *const *scenarios, size_t count, uint64_t schedules)
+{
+    struct explore_report report, again;
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        if (!explore(scenarios[i], schedules, &report))
+            return explore_replay(scenarios[i], report.schedule, &again) &&
+                   strcmp(again.text, report.text) == 0;
+    }
+    printf("no schedule failed\n");
+    return false;
+}

@@ -86,6 +86,10 @@ bool explore(const struct scenario *scenario, uint64_t schedules, struct explore
 bool explore_every(const struct scenario *scenario, unsigned preemptions, uint64_t schedules,
                    struct explore_report *report);
 
+/* For tests of a seeded bug: whether exploring one of several scenarios finds it, and
+ * the schedule that did fails again in the same way. */
+bool explore_finds(const struct scenario *const *scenarios, size_t count, uint64_t schedules);
+
 void explore_print(const char *what, const struct explore_report *report);
 
 /* Within a scenario. */

@@ -62,6 +62,8 @@ struct stile_fibre {
     unsigned joins;             /* JOINS: how many of its own have not ended */
     unsigned ranks;             /* bit n: it has a mutex of rank n */
     int cancel_off;
+    void *kept;
+    void (*free_kept)(void *kept);
 };
 
 struct stile_parker {
@@ -295,6 +297,9 @@ static void end_fibre(struct stile_fibre *self)
 {
     unsigned i;
 
+    if (self->kept != NULL)
+        self->free_kept(self->kept);
+    self->kept = NULL;
     if (self->ranks != 0)
         fibre_fail("a fibre ended with a mutex");
     if (self->cancel_off != 0)
@@ -576,11 +581,39 @@ int64_t stile__boottime_ns(void)
     return stile__monotonic_ns() + BOOTTIME_AHEAD_NS;
 }
 
+int64_t stile__realtime_ms(void)
+{
+    return stile__monotonic_ns() / 1000000;
+}
+
+/* ---- who this is ------------------------------------------------------------ */
+
+void stile__host_name(char *name, size_t size)
+{
+    snprintf(name, size, "fibres");
+}
+
+int64_t stile__process_id(void)
+{
+    return 1;
+}
+
 /* ---- threads --------------------------------------------------------------- */
 
 unsigned stile__cpus(void)
 {
     return world.plan->cpus;
+}
+
+/* Looks are counted here. */
+int64_t stile__wake_ns(void)
+{
+    return 20000;
+}
+
+void stile__wake_took(int64_t ns)
+{
+    (void)ns;
 }
 
 stile_status stile__thread_start(struct stile_thread *thread, const char *name,
@@ -609,6 +642,49 @@ int stile__cancel_off(void)
 void stile__cancel_restore(int previous)
 {
     world.current->cancel_off = previous;
+}
+
+void **stile__fibre_kept(void)
+{
+    assert(world.current != NULL);
+    return &world.current->kept;
+}
+
+stile_status stile__keep(void *what, void (*free_it)(void *of_thread))
+{
+    world.current->kept = what;
+    world.current->free_kept = free_it;
+    return STILE_OK;
+}
+
+uint64_t stile__thread_number(void)
+{
+    return world.current == NULL ? 1 : (uint64_t)world.current->id + 2;
+}
+
+/* ---- signals: nobody polls here --------------------------------------------- */
+
+stile_status stile__signal_open(struct stile_signal *signal)
+{
+    signal->fds[0] = signal->fds[1] = 0;
+    return STILE_OK;
+}
+
+void stile__signal_close(struct stile_signal *signal)
+{
+    (void)signal;
+}
+
+void stile__signal_raise(const struct stile_signal *signal)
+{
+    (void)signal;
+    point(false);
+}
+
+void stile__signal_clear(const struct stile_signal *signal)
+{
+    (void)signal;
+    point(false);
 }
 
 uint32_t stile__fork_generation(void)

@@ -491,6 +491,54 @@ static void a_release_that_comes_late_strands_nobody(void **state)
     two(release_a_lease_late, wait_for_the_lapse);
 }
 
+/* ---- held at least ---------------------------------------------------------- */
+
+static void release_early(void *state)
+{
+    const stile_lock_options least = {.min_hold_ms = 5000};
+    struct world *world = state;
+    stile_hold hold;
+
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &world->held) == STILE_OK);
+    EXPLORE_ASSERT(stile_lock_acquire_with(world->lock, 0, &least, &hold) == STILE_OK);
+    world->waiting = true;
+    sleep_ms(1000);
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &hold) == STILE_OK);
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &hold) == STILE_NOT_HELD);
+    sleep_ms(3999);
+    EXPLORE_ASSERT(stile_lock_acquire(world->lock, 0, &hold) == STILE_TIMEOUT);
+}
+
+static void a_lock_released_early_is_free_at_exactly_its_time(void **state)
+{
+    (void)state;
+    two(release_early, wait_for_the_lapse);
+}
+
+static void keep_many_times(void *state)
+{
+    const stile_lock_options least = {.min_hold_ms = 1};
+    struct world *world = state;
+    int i;
+
+    for (i = 0; i < 100; i++) {
+        stile_hold hold;
+
+        EXPLORE_ASSERT(stile_lock_acquire_with(world->lock, STILE_FOREVER, &least, &hold) ==
+                       STILE_OK);
+        EXPLORE_ASSERT(stile_lock_release(world->lock, &hold) == STILE_OK);
+        EXPLORE_ASSERT(hold.slot < STILE_LEASE_FIRST);
+    }
+    EXPLORE_ASSERT(since_ms(world->began_ns) == 99);
+    sleep_ms(1);
+}
+
+static void what_was_kept_keeps_no_place_in_the_lease_table(void **state)
+{
+    (void)state;
+    alone(keep_many_times);
+}
+
 /* ---- order ----------------------------------------------------------------- */
 
 /* Holds for 0.2 ms again and again, leaving no time in between. */
@@ -547,6 +595,8 @@ int main(void)
         cmocka_unit_test(beyond_ten_years_a_timeout_is_for_ever),
         cmocka_unit_test(who_waits_gets_the_lock_when_the_lease_ends),
         cmocka_unit_test(a_release_that_comes_late_strands_nobody),
+        cmocka_unit_test(a_lock_released_early_is_free_at_exactly_its_time),
+        cmocka_unit_test(what_was_kept_keeps_no_place_in_the_lease_table),
         cmocka_unit_test(a_waiter_is_passed_over_for_half_a_millisecond_at_most),
     };
 

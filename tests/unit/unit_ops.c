@@ -30,6 +30,7 @@ static void every_backend_fills_in_every_op(void **state)
         assert_non_null(lock);
         assert_true(lock->size >= sizeof(struct stile_lock));
         assert_non_null((void *)(uintptr_t)lock->init);
+        assert_non_null((void *)(uintptr_t)lock->copy);
         assert_non_null((void *)(uintptr_t)lock->shut);
         assert_non_null((void *)(uintptr_t)lock->fini);
         assert_non_null((void *)(uintptr_t)lock->acquire);

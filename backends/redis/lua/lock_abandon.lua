@@ -16,7 +16,7 @@ redis.call('ZCARD', KEYS[3])
 redis.call('HLEN', KEYS[4])
 local left = redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[4], ARGV[1])
-if value and string.sub(value, 1, 1) == '1' and string.sub(value, 3) == ARGV[1] then
+if value and string.sub(value, 1, 1) == '1' and string.sub(value, 3, 34) == ARGV[1] then
   redis.call('DEL', KEYS[1])
   redis.call('HDEL', KEYS[4], '!pending')
   grant_next(last)

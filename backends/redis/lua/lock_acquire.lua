@@ -1,7 +1,7 @@
 -- Takes the lock, or queues for it.
 --
 -- KEYS  lock, fence, queue, waiters
--- ARGV  op id, client id, lease, not_after, waiter lease, claim (ms), inbox,
+-- ARGV  op id [who], client id, lease, not_after, waiter lease, claim (ms), inbox,
 --       queue number it had before, or 0; 1 if it may queue
 -- Returns {1, server ms, remaining ms, fence, 1 if it was granted and not claimed}:
 -- owner; {2, server ms, owner's remaining ms, number, rank}: queued; {0, server ms}:
@@ -12,7 +12,8 @@ local t = redis.call('TIME')
 cfg.now = t[1] * 1000000 + t[2]
 local now_ms = math.floor(cfg.now / 1000)
 --include prelude
-local op, client, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local op, who = string.sub(ARGV[1], 1, 32), string.sub(ARGV[1], 33)
+local client, lease = ARGV[2], tonumber(ARGV[3])
 
 -- Types are seen before anything is written.
 local last, flagged = last_fence()
@@ -38,12 +39,12 @@ if value == '' and now_ms <= tonumber(ARGV[4]) then
   end
   if value == '' and redis.call('EXISTS', KEYS[3]) == 0 then
     last = next_fence(last)
-    redis.call('SET', KEYS[1], '1-' .. op, 'PX', ARGV[3])
+    redis.call('SET', KEYS[1], '1-' .. ARGV[1], 'PX', ARGV[3])
     put_fence(last, false, lease)
     return {1, now_ms, lease, last, 0}
   end
 end
-if string.sub(value, 3) == op then
+if string.sub(value, 3, 34) == op then
   local granted = string.sub(value, 2, 2) == 'g'
   return {1, now_ms, left_ms(), owner_fence(last, flagged), granted and 1 or 0}
 end
@@ -63,7 +64,8 @@ else
     redis.call('HSET', KEYS[4], '#', string.format('%.0f', number))
   end
 end
-redis.call('HSET', KEYS[4], op, string.format('%.0f %.0f %s', now_ms + tonumber(ARGV[5]), now_ms, client))
+redis.call('HSET', KEYS[4], op,
+  string.format('%.0f %.0f %s', now_ms + tonumber(ARGV[5]), now_ms, client) .. who)
 redis.call('HDEL', KEYS[4], '!' .. client)
 local ttl = string.format('%.0f', tonumber(ARGV[5]) + 60000)
 redis.call('PEXPIRE', KEYS[3], ttl)

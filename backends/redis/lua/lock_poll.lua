@@ -27,7 +27,10 @@ redis.call('PEXPIRE', KEYS[3], ttl)
 redis.call('PEXPIRE', KEYS[4], ttl)
 local entry = string.format('%.0f %.0f %s', now_ms + tonumber(ARGV[2]), now_ms, ARGV[1])
 for i = 5, #ARGV do
-  if redis.call('ZSCORE', KEYS[3], ARGV[i]) then redis.call('HSET', KEYS[4], ARGV[i], entry) end
+  if redis.call('ZSCORE', KEYS[3], ARGV[i]) then
+    local was = redis.call('HGET', KEYS[4], ARGV[i]) or ''
+    redis.call('HSET', KEYS[4], ARGV[i], entry .. string.match(was, '^%d* ?%d* ?%x*(.*)'))
+  end
 end
 redis.call('HDEL', KEYS[4], '!' .. ARGV[1])
 
@@ -49,7 +52,7 @@ local left = value and left_ms() or 0
 for i = 5, #ARGV do
   local rank = redis.call('ZRANK', KEYS[3], ARGV[i])
   local n = #answer
-  if value and string.sub(value, 3) == ARGV[i] then
+  if value and string.sub(value, 3, 34) == ARGV[i] then
     answer[n + 1], answer[n + 2], answer[n + 3] = 1, left, owner_fence(last, true)
   elseif rank then
     answer[n + 1], answer[n + 2], answer[n + 3] = 2, left, rank

@@ -1,7 +1,7 @@
 -- Takes a lock that is free and that nobody queues for.
 --
 -- KEYS  lock, fence
--- ARGV  op id, lease (ms), not_after (server ms), fence ttl (ms)
+-- ARGV  op id [who], lease (ms), not_after (server ms), fence ttl (ms)
 -- Returns {fence, server ms}: taken; {0, server ms}: not now; {-1, server ms}: too
 -- late; {-2, server ms}: this is for lock_acquire, since the queue has a say or the op
 -- id is the owner already.
@@ -15,7 +15,7 @@ local last = 0
 if text then
   if string.sub(text, 1, 1) == 'q' then
     local owner = redis.call('GET', KEYS[1])
-    local mine = owner and string.sub(owner, 3) == ARGV[1]
+    local mine = owner and string.sub(owner, 3, 34) == string.sub(ARGV[1], 1, 32)
     return {(mine or not owner) and -2 or 0, now_ms}
   end
   last = tonumber(text)
@@ -30,7 +30,7 @@ if not redis.call('SET', KEYS[1], '1-' .. ARGV[1], 'NX', 'PX', ARGV[2]) then
   if string.sub(owner, 1, 1) ~= '1' then
     return redis.error_reply('STILEKIND the key is not a lock of this version')
   end
-  return {string.sub(owner, 3) == ARGV[1] and -2 or 0, now_ms}
+  return {string.sub(owner, 3, 34) == string.sub(ARGV[1], 1, 32) and -2 or 0, now_ms}
 end
 local fence = now > last and now or last + 1
 redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[4])

@@ -2,14 +2,15 @@
 -- "--include prelude"; there KEYS are lock, fence, queue, waiters, and a table
 -- `cfg` has claim (ms), inbox (what a client's channel starts with) and now (us).
 --
---   lock     "1", a flag, the owner's op id; expires with the lease.
---            Flag: "-" nobody queues; "q" somebody may; "g" a grant that was not
---            claimed yet.
+--   lock     "1", a flag, the owner's op id, and who that is; expires with the
+--            lease.  Flag: "-" nobody queues; "q" somebody may; "g" a grant that was
+--            not claimed yet; "m" released, and kept for nobody until it expires.
 --   fence    the last fence given, "q" before it while somebody may queue.
 --   queue    zset: op id by number of arrival.
---   waiters  hash: op id -> "deadline renewed client"; "#" the last number;
+--   waiters  hash: op id -> "deadline renewed client" and who; "#" the last number;
 --            "!pending" the client of an unclaimed grant; "!<client>" when that
 --            client let a grant run out.  All in ms of the server's clock.
+--   Who: " host pid thread label", or nothing; for people.
 --
 -- Invariant: while the queue has a live waiter, the lock has an owner, or a
 -- waiter that polls will find it free and grant it.
@@ -54,6 +55,16 @@ local function owner_fence(last, flagged)
   return last
 end
 
+-- The client of a waiter that counts, and who it is; nil for one that does not.
+local function live(op, now_ms)
+  local deadline, renewed, client, who =
+    string.match(redis.call('HGET', KEYS[4], op) or '', '^(%d+) (%d+) (%x+)(.*)$')
+  if not client or tonumber(deadline) <= now_ms then return nil end
+  local dead = redis.call('HGET', KEYS[4], '!' .. client)
+  if dead and tonumber(dead) > tonumber(renewed) then return nil end
+  return client, who
+end
+
 -- Grants the free lock to the first live waiter.  last is the last fence.
 -- Returns whether there may be more to do: 32 dead waiters are enough for once.
 local function grant_next(last)
@@ -65,14 +76,12 @@ local function grant_next(last)
       put_fence(last, false, 0)
       return false
     end
-    local entry = redis.call('HGET', KEYS[4], op)
+    local client, who = live(op, now_ms)
     redis.call('ZREM', KEYS[3], op)
     redis.call('HDEL', KEYS[4], op)
-    local deadline, renewed, client = string.match(entry or '', '^(%d+) (%d+) (%x+)$')
-    local dead = client and redis.call('HGET', KEYS[4], '!' .. client)
-    if client and tonumber(deadline) > now_ms and not (dead and tonumber(dead) > tonumber(renewed)) then
+    if client then
       last = next_fence(last)
-      redis.call('SET', KEYS[1], '1g' .. op, 'PX', cfg.claim)
+      redis.call('SET', KEYS[1], '1g' .. op .. who, 'PX', cfg.claim)
       redis.call('HSET', KEYS[4], '!pending', client)
       -- The field before it may have been the last, and the key's time with it.
       if redis.call('PTTL', KEYS[4]) < 0 then redis.call('PEXPIRE', KEYS[4], 65000) end

@@ -1,0 +1,54 @@
+/*
+ * The word of a lock that lives in this process, and the two steps on it that need
+ * nobody else.
+ *
+ * bit 0 HELD, bit 1 QUEUED, bits 2..63 the fence of the last acquire.  Acquire goes
+ * from "not held, not queued" to the next fence and HELD; release from the own fence
+ * and HELD to not held.  QUEUED sends both the backend's way.
+ */
+#ifndef STILE_LOCK_WORD_H
+#define STILE_LOCK_WORD_H
+
+#include <stdint.h>
+
+#include "base/os.h"
+
+#define STILE_WORD_HELD UINT64_C(1)
+#define STILE_WORD_QUEUED UINT64_C(2)
+#define STILE_WORD_FENCE_SHIFT 2
+#define STILE_WORD_NEXT_FENCE (UINT64_C(1) << STILE_WORD_FENCE_SHIFT)
+
+/* The word while that fence holds, and nobody is queued. */
+static inline uint64_t lock_word_held(uint64_t fence)
+{
+    return fence << STILE_WORD_FENCE_SHIFT | STILE_WORD_HELD;
+}
+
+/* The fence of the new hold, or 0: the lock is not free, or somebody is queued. */
+static OS_FAST_PATH uint64_t lock_word_take(_Atomic uint64_t *word)
+{
+    uint64_t seen = os_load(word, memory_order_relaxed);
+    uint64_t next = (seen + STILE_WORD_NEXT_FENCE) | STILE_WORD_HELD;
+
+    if ((seen & (STILE_WORD_HELD | STILE_WORD_QUEUED)) ||
+        !os_cas_seen(word, seen, next, memory_order_acquire))
+        return 0;
+    return next >> STILE_WORD_FENCE_SHIFT;
+}
+
+/* False: somebody is queued, or it is not this fence that holds. */
+static OS_FAST_PATH bool lock_word_free(_Atomic uint64_t *word, uint64_t fence)
+{
+    uint64_t held = lock_word_held(fence), next = fence << STILE_WORD_FENCE_SHIFT;
+
+    if (os_alone()) {
+        if (os_load(word, memory_order_relaxed) != held)
+            return false;
+        os_store(word, next, memory_order_relaxed);
+        return true;
+    }
+    /* Release: the next owner sees what this one did. */
+    return os_cas(word, &held, next, memory_order_release);
+}
+
+#endif
