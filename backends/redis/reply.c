@@ -432,11 +432,10 @@ stile_status stile__redis_parse(struct redis_parser *parser, const char *bytes, 
     void *root = NULL;
 
     *used = parse_short(parser, bytes, size);
-    if (*used > 0) {
-        *reply = parser->nodes;
+    *reply = *used > 0 ? parser->nodes : NULL;
+    /* Read, or there is nothing to read. */
+    if (*used > 0 || (size == 0 && parser->fed == 0))
         return STILE_OK;
-    }
-    *reply = NULL;
     if (size > room)
         size = room;
     *used = size;
