@@ -233,22 +233,43 @@ static void hand_over(struct local_lock_object *object, struct stile_waiter *wai
 }
 
 /*
+ * Takes the lock if it is free and is not somebody else's turn; else notes with
+ * QUEUED that somebody will wait, so that its release comes the slow way.
+ */
+static bool take(struct local_lock_object *object, bool behind, bool note, uint64_t *fence)
+{
+    uint64_t word = os_load(&object->word, memory_order_relaxed);
+
+    for (;;) {
+        bool free = !(word & HELD) && !behind;
+        uint64_t next = free ? (word + NEXT_FENCE) | HELD : word | QUEUED;
+
+        if (!free && !note)
+            return false;
+        if (!os_cas(&object->word, &word, next, memory_order_acquire))
+            continue;
+        *fence = next >> FENCE_SHIFT;
+        return free;
+    }
+}
+
+/*
  * The lock is free: wakes the first in the queue to compete, unless somebody is
  * competing already, or makes it the owner.
  */
 static void wake_first(struct local_lock_object *object, struct stile_parker **wake)
 {
     struct stile_waiter *first;
+    uint64_t fence;
 
     *wake = NULL;
     if (object->awake > 0)
         return;
     first = choose_owner(object);
     if (first != NULL) {
-        /* Somebody is in the queue, so QUEUED is set and the word stands still. */
-        uint64_t word = os_add(&object->word, NEXT_FENCE | HELD, memory_order_acquire);
-
-        hand_over(object, first, (word >> FENCE_SHIFT) + 1, wake);
+        /* Cannot fail: somebody is in the queue, so that others come to the mutex. */
+        if (take(object, false, false, &fence))
+            hand_over(object, first, fence, wake);
         return;
     }
     first = first_of(object);
@@ -301,27 +322,6 @@ static void lapse_due(struct local_lock_object *object, struct stile_parker **wa
     if ((word & HELD) && object->lapse_fence == word >> FENCE_SHIFT &&
         stile__boottime_ns() >= object->lapse_ns)
         pass_on(object, object->lapse_fence, wake);
-}
-
-/*
- * Takes the lock if it is free and is not somebody else's turn; else notes with
- * QUEUED that somebody will wait, so that its release comes the slow way.
- */
-static bool take(struct local_lock_object *object, bool behind, bool note, uint64_t *fence)
-{
-    uint64_t word = os_load(&object->word, memory_order_relaxed);
-
-    for (;;) {
-        bool free = !(word & HELD) && !behind;
-        uint64_t next = free ? (word + NEXT_FENCE) | HELD : word | QUEUED;
-
-        if (!free && !note)
-            return false;
-        if (!os_cas(&object->word, &word, next, memory_order_acquire))
-            continue;
-        *fence = next >> FENCE_SHIFT;
-        return free;
-    }
 }
 
 /* ---- acquire ----------------------------------------------------------------------- */
