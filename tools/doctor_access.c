@@ -86,46 +86,59 @@ static bool is_open(struct doctor *doctor)
     return open;
 }
 
-/* Whether the server listens beyond its own machine, as far as is known. */
-static bool listens_widely(struct doctor *doctor)
+/* Whether an address that a server is bound to is of its own machine alone. */
+static bool is_loopback(const char *address)
 {
-    char bind[VALUE_SIZE], *address, *rest;
+    if (*address == '-') /* "if there is such an address" */
+        address++;
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
+           strcmp(address, "localhost") == 0;
+}
 
-    if (config_number(doctor, "port", 1) == 0)
-        return false;
+enum reach { REACH_OWN, REACH_SHIELDED, REACH_WIDE, REACH_UNKNOWN };
+
+/* From where one can connect. */
+static enum reach reach_of(struct doctor *doctor)
+{
+    char bind[VALUE_SIZE], mode[VALUE_SIZE], *address, *rest;
+    bool wide;
+
+    if (doctor->remote)
+        return REACH_WIDE;
     if (!config_text(doctor, "bind", bind))
-        return true;
-    if (*bind == '\0')
-        return true;
+        return REACH_UNKNOWN;
+    wide = *bind == '\0'; /* all interfaces */
     for (address = strtok_r(bind, " ", &rest); address != NULL;
-         address = strtok_r(NULL, " ", &rest)) {
-        if (*address == '-')
-            address++;
-        if (strncmp(address, "127.", 4) != 0 && strcmp(address, "::1") != 0 &&
-            strcmp(address, "localhost") != 0)
-            return true;
-    }
-    return false;
+         address = strtok_r(NULL, " ", &rest))
+        wide = wide || !is_loopback(address);
+    if (!wide || config_number(doctor, "port", 1) == 0)
+        return REACH_OWN;
+    return config_text(doctor, "protected-mode", mode) && strcmp(mode, "yes") == 0 ? REACH_SHIELDED
+                                                                                   : REACH_WIDE;
 }
 
 static void check_open(struct doctor *doctor)
 {
-    bool wide = doctor->remote || listens_widely(doctor);
-    char mode[VALUE_SIZE] = "";
-    bool shielded =
-        !doctor->remote && config_text(doctor, "protected-mode", mode) && strcmp(mode, "yes") == 0;
-
-    if (!wide)
+    switch (reach_of(doctor)) {
+    case REACH_OWN:
         found(doctor, LEVEL_OK, "password",
               "set a password, or an ACL user, if others have accounts on the machine",
               "none is needed, and the server listens on its own machine alone");
-    else if (shielded)
+        break;
+    case REACH_SHIELDED:
         found(doctor, LEVEL_WARN, "password", "set a password, or bind 127.0.0.1",
               "none is needed; protected-mode alone keeps other machines out");
-    else
+        break;
+    case REACH_UNKNOWN:
+        found(doctor, LEVEL_WARN, "password", "set a password, or bind 127.0.0.1",
+              "none is needed, and from where one can connect cannot be looked at");
+        break;
+    case REACH_WIDE:
         found(doctor, LEVEL_BAD, "password", "set a password, or an ACL user as in docs/redis.md",
               "none is needed, and other machines can connect: whoever does can take every lock, "
               "and run scripts");
+        break;
+    }
 }
 
 void check_password(struct doctor *doctor)
