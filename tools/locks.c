@@ -203,7 +203,7 @@ static bool inspect(struct found_list *list, stile *space)
             return false;
         status = target_inspect(target, &found->info);
         if (status != STILE_OK)
-            complain(found->name, status);
+            complain("a lock could not be inspected", status);
         target_close(target);
         if (status != STILE_OK)
             return false;

@@ -291,7 +291,7 @@ verbose_waiter_learns_who_is_in_the_way()
     serve
     hold report --label 'the nightly one'
     expect 1 lock --verbose -w 0.3 report -- true
-    complains 'is held by .* pid [0-9]* "the nightly one"; 1 waiting'
+    complains 'is held by .* pid [0-9]*.* "the nightly one"; 1 waiting'
     complains 'was not to be had in time'
     let_go
 }
