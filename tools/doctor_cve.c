@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#define V(major, minor, patch) (major * 10000 + minor * 100 + patch)
+#define V(major, minor, patch) ((major)*10000 + (minor)*100 + (patch))
 
 static const struct flaw flaws[] = {
     {"CVE-2025-49844, CVE-2025-46817, CVE-2025-46818, CVE-2025-46819",

@@ -3,7 +3,7 @@
 # script for each call, and waiting for conditions.
 # usage: SCRIPT STILE TEST
 . "$(dirname "$0")/../docs/common.sh"
-stile=$1 test=$2
+stile=$1
 out=$scratch/out err=$scratch/err
 holder=
 
@@ -59,11 +59,6 @@ expect_end()
     [ "$got" -eq "$1" ] || fail "exit status $got, not $1: $(cat "$scratch"/*.err 2>/dev/null)"
 }
 
-# A command that sleeps, and says by which pid in $scratch/pid.
-# For the shell that runs it.
-# shellcheck disable=SC2016
-sleeper='echo $$ >"$0/new"; mv "$0/new" "$0/pid"; exec sleep 100'
-
 now_ms()
 {
     date +%s%3N
@@ -74,12 +69,17 @@ redis()
     redis-cli -s "$scratch/redis.sock" "$@"
 }
 
-# A server that STILE_URL names.
-serve()
+# A server that STILE_URL names, with these arguments besides.
+serve_with()
 {
     start_redis "$@"
     STILE_URL=unix://$scratch/redis.sock
     export STILE_URL
+}
+
+serve()
+{
+    serve_with --loglevel notice
 }
 
 # Takes the lock in the background until $scratch/free is there: $holder.

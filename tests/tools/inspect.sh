@@ -56,8 +56,10 @@ inspection_tells_holder_and_queue_in_order()
 label_is_the_first_words_of_the_command()
 {
     serve
+    # For the shell that it runs.
     # shellcheck disable=SC2016
     expect 0 lock report -- sh -c '"$1" inspect report' is-the-shell "$stile"
+    # shellcheck disable=SC2016
     says '"sh -c \\"$1\\" inspect report is-the-shell'
     long=$(printf '%080d' 0)
     expect 0 lock report -- env "x$long=1" "$stile" inspect report
@@ -181,4 +183,4 @@ nothing_is_to_be_seen_of_local()
     complains 'takes one NAME'
 }
 
-"$test"
+"$2"

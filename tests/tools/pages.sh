@@ -24,9 +24,9 @@ words_have_their_help()
     expect 0 help
     for word in $words; do
         says "^  $word"
-        "$stile" help $word >"$scratch/help"
+        "$stile" help "$word" >"$scratch/help"
         grep -q "^usage: stile $word" "$scratch/help" || fail "help $word: $(cat "$scratch/help")"
-        expect 0 $word --help
+        expect 0 "$word" --help
         cmp "$out" "$scratch/help"
         "$stile" help >"$out"
     done
@@ -58,8 +58,8 @@ pages_are_well_formed()
 pages_have_the_options_of_the_help()
 {
     for word in $words; do
-        "$stile" help $word | options >"$scratch/help"
-        page $word | options >"$scratch/page"
+        "$stile" help "$word" | options >"$scratch/help"
+        page "$word" | options >"$scratch/page"
         [ -s "$scratch/help" ] || fail "no options in the help of $word"
         # The page of all words has no summary of its own to print.
         if [ "$word" = ping ]; then echo --help >>"$scratch/page"; fi
@@ -70,8 +70,8 @@ pages_have_the_options_of_the_help()
 pages_have_the_exit_codes_of_the_help()
 {
     for word in $words; do
-        for code in $("$stile" help $word | sed -n '/^Exit status/,$p' | grep -o '\<[0-9][0-9]*\>'); do
-            page $word | grep -q "\<$code\>" || case $word in
+        for code in $("$stile" help "$word" | sed -n '/^Exit status/,$p' | grep -o '\<[0-9][0-9]*\>'); do
+            page "$word" | grep -q "\<$code\>" || case $word in
             ping) ;;
             *) fail "$code is not in the page of $word" ;;
             esac
@@ -80,7 +80,7 @@ pages_have_the_exit_codes_of_the_help()
 }
 
 # What bash offers for these words, the last being what is typed of the next.
-complete()
+offered()
 {
     bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _stile
         printf "%s\n" "${COMPREPLY[@]}"' "$tools/completion/stile.bash" stile "$@" | sort
@@ -89,27 +89,27 @@ complete()
 bash_completes_words_and_options()
 {
     command -v bash >/dev/null || return 0
-    [ "$(complete l | tr '\n' ' ')" = "lock locks " ] || fail "l: $(complete l)"
-    [ "$(complete help in)" = inspect ] || fail "help in: $(complete help in)"
+    [ "$(offered l | tr '\n' ' ')" = "lock locks " ] || fail "l: $(offered l)"
+    [ "$(offered help in)" = inspect ] || fail "help in: $(offered help in)"
     for word in $words; do
-        complete '' | grep -qx $word || fail "no $word"
-        "$stile" help $word | options >"$scratch/help"
-        complete $word - | diff "$scratch/help" - || fail "options of $word"
+        offered '' | grep -qx "$word" || fail "no $word"
+        "$stile" help "$word" | options >"$scratch/help"
+        offered "$word" - | diff "$scratch/help" - || fail "options of $word"
     done
-    [ "$(complete inspect --kind r)" = rlock ] || fail "--kind r"
-    [ "$(complete lock report --wait -)" = "" ] || fail "seconds: $(complete lock report --wait -)"
+    [ "$(offered inspect --kind r)" = rlock ] || fail "--kind r"
+    [ "$(offered lock report --wait -)" = "" ] || fail "seconds: $(offered lock report --wait -)"
     touch "$scratch/stile-file"
-    [ "$(complete lock report -- cat "$scratch/stile-f")" = "$scratch/stile-file" ] || fail "a file"
-    complete lock report -- ca | grep -qx cat || fail "a command"
+    [ "$(offered lock report -- cat "$scratch/stile-f")" = "$scratch/stile-file" ] || fail "a file"
+    offered lock report -- ca | grep -qx cat || fail "a command"
 }
 
 zsh_completes_the_options_of_the_help()
 {
-    for word in $words; do "$stile" help $word; done | options >"$scratch/help"
+    for word in $words; do "$stile" help "$word"; done | options >"$scratch/help"
     tr "'{,[" '    ' <"$tools/completion/_stile" | options | grep -v '^-[ACSw]$' >"$scratch/zsh"
     grep -e '^--' "$scratch/help" >"$scratch/help.long"
     grep -e '^--' "$scratch/zsh" | diff "$scratch/help.long" - || fail "options"
     if command -v zsh >/dev/null; then zsh -n "$tools/completion/_stile"; fi
 }
 
-"$test"
+"$2"
