@@ -184,23 +184,11 @@ static int run(const char *url, bool json)
 
 int run_doctor(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"url", required_argument, NULL, 'u'},
-                                            {NULL, 0, NULL, 0}};
     const char *url = NULL, *environment = getenv("STILE_URL");
     bool json = false;
-    char program[] = "stile";
-    int option;
 
-    argv[0] = program; /* what getopt_long() complains as */
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'u')
-            url = optarg;
-        else if (option == 'j')
-            json = true;
-        else
-            return EXIT_CANNOT;
-    }
+    if (!take_url_and_json(argc, argv, &url, &json))
+        return EXIT_CANNOT;
     if (optind < argc && url == NULL)
         url = argv[optind++];
     if (optind < argc) {

@@ -7,15 +7,17 @@ void info_read(struct doctor *doctor)
 {
     const struct redis_reply *reply = RAW(&doctor->raw, "INFO");
 
-    if (!reply_is_error(reply) && reply->text != NULL) {
+    if (!reply_is_error(reply) && reply->text != NULL)
         doctor->info = strdup(reply->text);
+    if (doctor->info != NULL)
         return;
-    }
     found(
         doctor, LEVEL_WARN, "info",
         "to have all checks, run doctor as a user with +info and +config|get",
         "INFO cannot be looked at (%s): version, memory, persistence and replicas are not checked",
-        reply == NULL ? "no answer" : "not permitted");
+        reply == NULL           ? "no answer"
+        : reply_is_error(reply) ? "not permitted"
+                                : "no memory");
 }
 
 bool info_text(const struct doctor *doctor, const char *name, char value[VALUE_SIZE])

@@ -13,6 +13,9 @@
 #include "run.h"
 #include "stile.h"
 
+/* After so long a wait --verbose says who is in the way. */
+#define TELL_MS 20
+
 const char help_lock[] =
     "usage: stile lock NAME [OPTION...] -- COMMAND [ARGUMENT...]\n"
     "\n"
@@ -189,8 +192,10 @@ static int interruption(void)
 
 /* Waits for the future, or for a signal, which becomes *number and leaves no waiter
  * behind. */
-static stile_status wait_for(stile_future *future, stile_lock *lock, stile_hold *hold, int *number)
+static stile_status wait_for(const struct lock_call *call, stile_future *future, stile_lock *lock,
+                             stile_hold *hold, int *number)
 {
+    bool told = !call->verbose || call->wait_ms == 0;
     stile_status status;
     int fd;
 
@@ -198,7 +203,11 @@ static stile_status wait_for(stile_future *future, stile_lock *lock, stile_hold 
     if (status != STILE_OK)
         return status;
     while (!stile_future_done(future)) {
-        signals_wait(fd, -1);
+        /* Mostly it is free, and there is nothing to say. */
+        signals_wait(fd, told ? -1 : TELL_MS);
+        if (!told && !stile_future_done(future))
+            say_who(lock, call->name);
+        told = true;
         if (*number == 0) {
             *number = interruption();
             if (*number != 0)
@@ -222,13 +231,7 @@ static stile_status acquire(const struct lock_call *call, stile_lock *lock, stil
     status = stile_lock_start(lock, call->wait_ms, NULL, NULL, NULL, &future);
     if (status != STILE_OK)
         return status;
-    if (call->verbose && call->wait_ms != 0) {
-        /* Mostly it is free, and there is nothing to say. */
-        signals_wait(-1, 20);
-        if (!stile_future_done(future))
-            say_who(lock, call->name);
-    }
-    status = wait_for(future, lock, hold, number);
+    status = wait_for(call, future, lock, hold, number);
     stile_future_close(future);
     return status;
 }

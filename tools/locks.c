@@ -319,24 +319,12 @@ static bool print_locks(const char *url, bool json, stile *space)
 
 int run_locks(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"url", required_argument, NULL, 'u'},
-                                            {NULL, 0, NULL, 0}};
     const char *url = NULL;
     bool json = false, good;
-    char program[] = "stile";
     stile *space;
-    int option;
 
-    argv[0] = program; /* what getopt_long() complains as */
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'u')
-            url = optarg;
-        else if (option == 'j')
-            json = true;
-        else
-            return EXIT_USAGE;
-    }
+    if (!take_url_and_json(argc, argv, &url, &json))
+        return EXIT_USAGE;
     if (optind < argc) {
         say("locks takes no \"%s\"", argv[optind]);
         return EXIT_USAGE;

@@ -199,19 +199,21 @@ static int64_t hold_wait(struct running *running)
 /* ---- while it runs ---------------------------------------------------------------------- */
 
 /*
- * The command was stopped.  Without a terminal that is its own affair, and its lock
- * is renewed.  At one it gets the terminal if that is what it wants; else we stop
- * as well, for the shell to see.  Nothing is renewed then, and the hold may be lost
- * when we go on, so that it is looked at before the command goes on.
+ * The command was stopped.  If it only wants the terminal, and we can give it, it gets
+ * it.  Else we stop as well, for the shell to see; nothing is renewed then, and the
+ * hold may be lost when we go on, so that it is looked at before the command goes on.
  */
 static void stop_with(struct running *running, int number)
 {
-    if (!isatty(STDIN_FILENO))
+    bool wants = number == SIGTTIN || number == SIGTTOU;
+    bool had = running->terminal >= 0;
+
+    if (number == SIGSTOP) /* by somebody who will continue it */
         return;
     take_terminal(running);
-    if ((number != SIGTTIN && number != SIGTTOU) || !in_foreground())
+    if (!wants || !in_foreground())
         (void)raise(SIGSTOP);
-    if (in_foreground())
+    if ((wants || had) && in_foreground())
         give_terminal(running);
     (void)hold_wait(running);
     (void)kill(-running->child, SIGCONT);

@@ -1,8 +1,9 @@
 /*
- * What goes wrong, and spaces that other processes share.
+ * What goes wrong, where it is to be, and spaces that other processes share.
  */
 #include "stile.h"
 
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,26 @@ void say(const char *format, ...)
     (void)vfprintf(stderr, format, arguments);
     va_end(arguments);
     (void)fputc('\n', stderr);
+}
+
+bool take_url_and_json(int argc, char **argv, const char **url, bool *json)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"url", required_argument, NULL, 'u'},
+                                            {NULL, 0, NULL, 0}};
+    char program[] = "stile";
+    int option;
+
+    argv[0] = program; /* what getopt_long() complains as */
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'u')
+            *url = optarg;
+        else if (option == 'j')
+            *json = true;
+        else
+            return false;
+    }
+    return true;
 }
 
 /* A file may name local:, so that the URL alone does not tell. */

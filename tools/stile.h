@@ -39,6 +39,12 @@ void complain(const char *what, stile_status status);
 /* One line on stderr, after "stile: ". */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* ---- arguments --------------------------------------------------------------------- */
+
+/* Takes --url and --json, and moves other arguments behind them, to argv[optind].  False,
+ * and said: there is another option. */
+bool take_url_and_json(int argc, char **argv, const char **url, bool *json);
+
 /* ---- spaces ----------------------------------------------------------------------- */
 
 /*

@@ -248,6 +248,42 @@ command_ends_with_a_stile_that_is_killed()
     await not kill -0 "$child"
 }
 
+# is_stopped PID
+is_stopped()
+{
+    grep -q '^State:[[:space:]]*T' "/proc/$1/status"
+}
+
+command_that_was_stopped_for_too_long_does_not_go_on()
+{
+    serve
+    "$stile" lock report --lease 1 -- sh -c "$beat" "$scratch" 2>"$scratch/1.err" &
+    pid=$!
+    await test -s "$scratch/beat"
+    kill -TSTP "$pid"
+    await is_stopped "$pid"
+    # Nothing renews it now, and others get it while the command stands still.
+    expect 0 lock report -w 30 -- sh -c 'cp "$0/beat" "$0/taken"' "$scratch"
+    cmp "$scratch/beat" "$scratch/taken" || fail "it goes on while it is stopped"
+    kill -CONT "$pid"
+    expect_end 124 "$pid"
+    grep -q 'is lost; ending the command' "$scratch/1.err" || fail "$(cat "$scratch/1.err")"
+}
+
+command_that_was_stopped_shortly_goes_on()
+{
+    serve
+    "$stile" lock report -- sh -c 'touch "$0/up"; until [ -e "$0/free" ]; do sleep 0.01; done; exit 3' \
+        "$scratch" 2>"$scratch/1.err" &
+    pid=$!
+    await test -e "$scratch/up"
+    kill -TSTP "$pid"
+    await is_stopped "$pid"
+    touch "$scratch/free"
+    kill -CONT "$pid"
+    expect_end 3 "$pid"
+}
+
 command_reads_from_the_terminal()
 {
     serve
