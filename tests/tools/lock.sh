@@ -248,6 +248,19 @@ command_ends_with_a_stile_that_is_killed()
     await not kill -0 "$child"
 }
 
+command_inherits_nothing_that_holds_the_lock()
+{
+    serve
+    ls /proc/self/fd >"$scratch/without" 2>"$err"
+    expect 0 lock -o report -- ls /proc/self/fd
+    diff "$scratch/without" "$out" || fail "it inherits descriptors"
+    # What it leaves behind does not keep the lock.
+    expect 0 lock report -- sh -c 'sleep 100 >/dev/null 2>&1 & echo $!'
+    left=$(cat "$out")
+    expect 0 lock -n report -- true
+    kill "$left"
+}
+
 # is_stopped PID
 is_stopped()
 {
