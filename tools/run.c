@@ -33,6 +33,7 @@ struct running {
     bool reaped;
     int status;      /* of waitpid(), once reaped */
     bool told;       /* the group was sent SIGTERM, since the hold ends */
+    bool lost;       /* the hold was seen to be over */
     bool killed;     /* and SIGKILL */
     int64_t kill_at; /* with told: when; INT64_MAX: not now */
     int64_t grace_ms;
@@ -176,7 +177,9 @@ static int64_t hold_wait(struct running *running)
     if (status != STILE_OK) {
         if (!running->told)
             say("lock \"%s\" is lost; ending the command", guard->name);
-        end_group(running, running->told ? now : now + LOST_GRACE_MS);
+        if (!running->lost)
+            end_group(running, running->told ? now : now + LOST_GRACE_MS);
+        running->lost = true;
     } else if (valid_ms == STILE_FOREVER) {
         return -1;
     } else if (valid_ms <= running->grace_ms) {

@@ -329,6 +329,22 @@ lock_taken_by_force_ends_the_command()
     grep -q 'is lost; ending the command' "$scratch/1.err" || fail "$(cat "$scratch/1.err")"
 }
 
+command_whose_lock_was_taken_can_clean_up()
+{
+    serve
+    "$stile" lock report --lease 2 -- sh -c '
+        trap "touch \"$0/cleaning\"; sleep 0.3; touch \"$0/clean\"; exit 0" TERM
+        touch "$0/up"; while :; do sleep 0.01; done' "$scratch" 2>"$scratch/1.err" &
+    pid=$!
+    await test -e "$scratch/up"
+    expect 0 release --force report
+    await test -e "$scratch/cleaning"
+    # What wakes it meanwhile does not make it impatient.
+    kill -WINCH "$pid"
+    expect_end 124 "$pid"
+    [ -e "$scratch/clean" ] || fail "it was killed while it cleaned up"
+}
+
 hold_for_keeps_the_lock_after_a_short_command()
 {
     serve
