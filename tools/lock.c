@@ -190,12 +190,27 @@ static int interruption(void)
     return 0;
 }
 
-/* Waits for the future, or for a signal, which becomes *number and leaves no waiter
- * behind. */
-static stile_status wait_for(const struct lock_call *call, stile_future *future, stile_lock *lock,
-                             stile_hold *hold, int *number)
+/* For how long signals_wait() may sleep: until the wait is over, or --verbose has
+ * something to say. */
+static int64_t sleep_ms(int64_t until_ms, bool told)
 {
-    bool told = !call->verbose || call->wait_ms == 0;
+    int64_t left_ms = until_ms == INT64_MAX ? -1 : until_ms - monotonic_ms();
+
+    if (until_ms != INT64_MAX && left_ms < 0)
+        left_ms = 0;
+    return told || (left_ms >= 0 && left_ms < TELL_MS) ? left_ms : TELL_MS;
+}
+
+/*
+ * Waits for the future; a signal, which becomes *number, and the time of the call end
+ * that early, and leave no waiter behind.
+ */
+static stile_status wait_for(const struct lock_call *call, stile_future *future, stile_lock *lock,
+                             int *number)
+{
+    int64_t until_ms =
+        call->wait_ms > 0 ? monotonic_ms() + call->wait_ms : INT64_MAX; /* 0 ends by itself */
+    bool told = !call->verbose || call->wait_ms == 0, ended = false;
     stile_status status;
     int fd;
 
@@ -203,35 +218,50 @@ static stile_status wait_for(const struct lock_call *call, stile_future *future,
     if (status != STILE_OK)
         return status;
     while (!stile_future_done(future)) {
-        /* Mostly it is free, and there is nothing to say. */
-        signals_wait(fd, told ? -1 : TELL_MS);
+        signals_wait(fd, ended ? -1 : sleep_ms(until_ms, told));
         if (!told && !stile_future_done(future))
             say_who(lock, call->name);
         told = true;
-        if (*number == 0) {
+        if (*number == 0)
             *number = interruption();
-            if (*number != 0)
-                stile_future_cancel(future);
+        if (!ended && (*number != 0 || monotonic_ms() >= until_ms)) {
+            stile_future_cancel(future);
+            ended = true;
         }
     }
-    status = stile_future_take(future, hold);
-    if (*number != 0 && status == STILE_OK) {
-        (void)stile_lock_release(lock, hold);
-        status = STILE_CANCELLED;
-    }
-    return status;
+    return STILE_OK;
 }
 
+static stile_status take(stile_future *future, stile_lock *lock, stile_hold *hold, int number)
+{
+    stile_status status = stile_future_take(future, hold);
+
+    /* Only the time that it had and a signal cancel it. */
+    if (number == 0)
+        return status == STILE_CANCELLED ? STILE_TIMEOUT : status;
+    if (status == STILE_OK)
+        (void)stile_lock_release(lock, hold);
+    return STILE_CANCELLED;
+}
+
+/*
+ * The time is counted here, and then the wait cancelled: so that a server that is slow
+ * at the end of it has a command's time to say what became of it, and it is not taken
+ * for one that does not answer.
+ */
 static stile_status acquire(const struct lock_call *call, stile_lock *lock, stile_hold *hold,
                             int *number)
 {
     stile_future *future;
     stile_status status;
 
-    status = stile_lock_start(lock, call->wait_ms, NULL, NULL, NULL, &future);
+    status =
+        stile_lock_start(lock, call->wait_ms == 0 ? 0 : STILE_FOREVER, NULL, NULL, NULL, &future);
     if (status != STILE_OK)
         return status;
-    status = wait_for(call, future, lock, hold, number);
+    status = wait_for(call, future, lock, number);
+    if (status == STILE_OK)
+        status = take(future, lock, hold, *number);
     stile_future_close(future);
     return status;
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
@@ -39,14 +38,6 @@ struct running {
     int64_t grace_ms;
     stile_hold_state state;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- the child ----------------------------------------------------------------------- */
 
@@ -169,7 +160,7 @@ static void watch_hold(struct running *running)
 static int64_t hold_wait(struct running *running)
 {
     const struct guard *guard = running->guard;
-    int64_t valid_ms, now = now_ms();
+    int64_t valid_ms, now = monotonic_ms();
     stile_status status = stile_lock_check(guard->lock, guard->hold, &valid_ms);
     int64_t margin_ms =
         running->grace_ms / 5 < MARGIN_MAX_MS ? running->grace_ms / 5 : MARGIN_MAX_MS;

@@ -20,6 +20,9 @@ void signals_take(void);
  * limit). */
 void signals_wait(int fd, int64_t timeout_ms);
 
+/* The clock that signals_wait() goes by. */
+int64_t monotonic_ms(void);
+
 /* Returns a signal that came and was not fetched yet, 0 if there is none. */
 int signals_next(void);
 

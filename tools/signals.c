@@ -61,6 +61,14 @@ void signals_take(void)
     }
 }
 
+int64_t monotonic_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 void signals_wait(int fd, int64_t timeout_ms)
 {
     struct pollfd poll = {.fd = fd, .events = POLLIN};
