@@ -92,22 +92,31 @@ stile_status stile_lock_open(stile *space, const char *name, const stile_lock_op
     return stile__lock_open(space, STILE_LOCK, name, options, out);
 }
 
-void stile_lock_close(stile_lock *lock)
+void stile__lock_shut(stile_lock *lock)
 {
-    stile *space;
-
-    if (lock == NULL)
-        return;
-    space = lock->space;
     /* Calls that other threads were in when the process forked never leave. */
-    if (!stile__space_forked(space)) {
-        stile__gate_shut(&lock->gate);
-        lock->ops->shut(lock);
-        stile__gate_wait(&lock->gate);
-    }
+    if (stile__space_forked(lock->space))
+        return;
+    stile__gate_shut(&lock->gate);
+    lock->ops->shut(lock);
+    stile__gate_wait(&lock->gate);
+}
+
+void stile__lock_free(stile_lock *lock)
+{
+    stile *space = lock->space;
+
     lock->ops->fini(lock);
     free_handle(lock);
     stile__space_unref(space);
+}
+
+void stile_lock_close(stile_lock *lock)
+{
+    if (lock == NULL)
+        return;
+    stile__lock_shut(lock);
+    stile__lock_free(lock);
 }
 
 /* ---- acquire -------------------------------------------------------------------- */

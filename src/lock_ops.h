@@ -108,6 +108,16 @@ static OS_FAST_PATH bool lock_take_word(const stile_lock *lock, stile_hold *hold
     return true;
 }
 
+/* The same by who held it last, as far as it knows, with that fence. */
+static OS_FAST_PATH bool lock_take_word_after(const stile_lock *lock, uint64_t fence,
+                                              stile_hold *hold)
+{
+    if (lock->word == NULL || lock_word_take_after(lock->word, fence) == 0)
+        return false;
+    *hold = (stile_hold){.fence = fence + 1, .object = lock->object};
+    return true;
+}
+
 /* Frees the lock, if that is one step on a word. */
 static OS_FAST_PATH bool lock_free_word(const stile_lock *lock, const stile_hold *hold)
 {
@@ -118,6 +128,9 @@ static OS_FAST_PATH bool lock_free_word(const stile_lock *lock, const stile_hold
 /* What the reentrant lock asks of the lock: handles of its own kind. */
 stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,
                               const stile_lock_options *options, stile_lock **out);
+/* The two halves of a close: nobody is inside any more, and it is gone. */
+void stile__lock_shut(stile_lock *lock);
+void stile__lock_free(stile_lock *lock);
 /* ---- what src/lock*.c share -------------------------------------------------------- */
 
 /* One acquire, as the wait engine sees it. */

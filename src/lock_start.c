@@ -69,9 +69,10 @@ static void destroy(stile_future *base)
 {
     struct lock_future *future = (struct lock_future *)base;
 
-    stile_lock_close(future->own);
+    /* Before the lock that it is about. */
     if (future->hook != NULL)
         future->hook->destroy(future->hook);
+    stile_lock_close(future->own);
     free(future);
 }
 

@@ -36,6 +36,19 @@ static OS_FAST_PATH uint64_t lock_word_take(_Atomic uint64_t *word)
     return next >> STILE_WORD_FENCE_SHIFT;
 }
 
+/* The same by who expects that this fence was the last, and so need not read the word
+ * first: a read of what a locked instruction has just written waits for that.  0: it was
+ * not, or is held, or somebody is queued. */
+static OS_FAST_PATH uint64_t lock_word_take_after(_Atomic uint64_t *word, uint64_t fence)
+{
+    uint64_t seen = fence << STILE_WORD_FENCE_SHIFT;
+    uint64_t next = (seen + STILE_WORD_NEXT_FENCE) | STILE_WORD_HELD;
+
+    if (os_alone() || !os_cas(word, &seen, next, memory_order_acquire))
+        return 0;
+    return fence + 1;
+}
+
 /* False: somebody is queued, or it is not this fence that holds. */
 static OS_FAST_PATH bool lock_word_free(_Atomic uint64_t *word, uint64_t fence)
 {

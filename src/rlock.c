@@ -25,6 +25,9 @@
 #include "base/error.h"
 #include "lock_ops.h"
 
+/* No number of revocations. */
+#define WITH_LEASE UINT64_MAX
+
 /* How deep one owner holds one name. */
 struct stile_rlock_count {
     struct stile_rlock_count *next; /* of the same thread or name; or idle */
@@ -33,9 +36,9 @@ struct stile_rlock_count {
     uint64_t depth;
     uint64_t top;  /* the number of the deepest level; 0: it is the outermost */
     uint64_t last; /* number given */
-    /* What the state's was when it was acquired; another now: look whether the hold
-     * still counts. */
-    uint32_t revocations;
+    /* What the state's was when it was acquired without a lease.  If it is another now, or
+     * WITH_LEASE, a look is due whether the hold still counts. */
+    uint64_t revocations;
     /* The outermost hold. */
     const void *object;
     uint64_t fence;
@@ -54,15 +57,14 @@ struct stile_rlock_state {
     uint64_t serial;
     struct stile_mutex mutex;
     struct stile_rlock_count *numbered; /* counts of owners that are numbers, under the mutex */
-    /* Somebody holds it, without a lease, by a count that needs the serial: it has to
-     * stay though nobody has a handle.  Written by who holds the lock. */
-    _Atomic bool held;
-    /* The same of holds with a lease, of which there can be two: the last owner's that
-     * ended, and the next one's. */
+    /* What may be held by a count that needs the serial, so that this has to stay though
+     * nobody has a handle: the lock's word, as long as somebody has one, and how many
+     * counts are of holds with a lease. */
+    const _Atomic uint64_t *_Atomic word;
     _Atomic uint32_t leased;
     /* How often it was taken away by force: a hold without a lease that was acquired
      * before may have been the one. */
-    _Atomic uint32_t revocations;
+    _Atomic uint64_t revocations;
 };
 
 /* ---- states ------------------------------------------------------------------- */
@@ -76,7 +78,7 @@ struct stile_named *stile__rlock_make(void)
         return NULL;
     state->serial = os_add(&last, 1, memory_order_relaxed) + 1;
     stile__mutex_init(&state->mutex, STILE_RANK_OBJECT);
-    atomic_init(&state->held, false);
+    atomic_init(&state->word, NULL);
     atomic_init(&state->leased, 0);
     atomic_init(&state->revocations, 0);
     return &state->named;
@@ -86,8 +88,10 @@ bool stile__rlock_busy(struct stile_named *named)
 {
     struct stile_rlock_state *state = (struct stile_rlock_state *)(void *)named;
 
-    return os_load(&state->held, memory_order_relaxed) ||
-           os_load(&state->leased, memory_order_relaxed) > 0;
+    const _Atomic uint64_t *word = os_load(&state->word, memory_order_relaxed);
+
+    return os_load(&state->leased, memory_order_relaxed) > 0 ||
+           (word != NULL && (os_load(word, memory_order_relaxed) & STILE_WORD_HELD));
 }
 
 static void free_list(struct stile_rlock_count *count)
@@ -187,16 +191,15 @@ static inline void begin(struct stile_rlock_state *state, uint64_t owner,
     count->depth = 1;
     count->top = 0;
     count->last = 0;
-    count->revocations = os_load(&state->revocations, memory_order_relaxed);
+    count->revocations =
+        outer->slot == 0 ? os_load(&state->revocations, memory_order_relaxed) : WITH_LEASE;
     count->object = outer->object;
     count->fence = outer->fence;
     count->slot = outer->slot;
     count->generation = outer->generation;
     count->id[0] = outer->id[0];
     count->id[1] = outer->id[1];
-    if (outer->slot == 0)
-        os_store(&state->held, true, memory_order_relaxed);
-    else
+    if (outer->slot != 0)
         os_add(&state->leased, 1, memory_order_relaxed);
 }
 
@@ -209,6 +212,18 @@ static inline void begin_by_thread(struct stile_rlock_state *state, struct count
     counts->idle = next;
     begin(state, 0, count, outer);
     push(&counts->held, count);
+}
+
+/* The same for a thread that holds nothing, whose count was this name's before, with the
+ * fence that is one less, and no lease: the rest stands there. */
+static inline void begin_again(struct stile_rlock_state *state, struct counts *counts,
+                               struct stile_rlock_count *count, struct stile_rlock_count *next)
+{
+    counts->idle = next;
+    count->fence++;
+    count->revocations = os_load(&state->revocations, memory_order_relaxed);
+    count->next = NULL;
+    counts->held = count;
 }
 
 static void unlink_count(struct stile_rlock_count **at, struct stile_rlock_count *count)
@@ -225,8 +240,6 @@ static inline void end(struct stile_rlock_state *state, struct stile_rlock_count
 
     if (count->slot != 0)
         os_sub(&state->leased, 1, memory_order_relaxed);
-    else if (count->revocations == os_load(&state->revocations, memory_order_relaxed))
-        os_store(&state->held, false, memory_order_relaxed);
     if (count->owner == 0) {
         unlink_count(&counts->held, count);
         push(&counts->idle, count);
@@ -306,13 +319,16 @@ OS_SLOW_PATH static stile_status ask_whether_held(stile_lock *lock,
     return status == STILE_NOT_HELD ? STILE_LOST : status;
 }
 
+/* Whether it is held without asking: only force could have taken it. */
+static inline bool is_sure(struct stile_rlock_state *state, const struct stile_rlock_count *count)
+{
+    return count->revocations == os_load(&state->revocations, memory_order_relaxed);
+}
+
 static inline stile_status still_held(stile_lock *lock, struct stile_rlock_state *state,
                                       const struct stile_rlock_count *count)
 {
-    if (count->slot == 0 &&
-        count->revocations == os_load(&state->revocations, memory_order_relaxed))
-        return STILE_OK;
-    return ask_whether_held(lock, count);
+    return is_sure(state, count) ? STILE_OK : ask_whether_held(lock, count);
 }
 
 OS_SLOW_PATH static stile_status refuse_deeper(stile_status status)
@@ -325,6 +341,15 @@ OS_SLOW_PATH static stile_status refuse_deeper(stile_status status)
     return status;
 }
 
+static inline void descend(struct stile_rlock_count *count, stile_hold *hold)
+{
+    uint64_t level = ++count->last;
+
+    fill(count, level, count->top, hold);
+    count->depth++;
+    count->top = level;
+}
+
 static inline stile_status go_deeper(stile_rlock *rlock, struct stile_rlock_count *count,
                                      stile_hold *hold)
 {
@@ -332,9 +357,7 @@ static inline stile_status go_deeper(stile_rlock *rlock, struct stile_rlock_coun
 
     if (status != STILE_OK || count->depth == STILE_RLOCK_DEPTH_MAX)
         return refuse_deeper(status);
-    count->depth++;
-    fill(count, ++count->last, count->top, hold);
-    count->top = count->last;
+    descend(count, hold);
     return STILE_OK;
 }
 
@@ -360,7 +383,10 @@ stile_status stile_rlock_open(stile *space, const char *name, const stile_rlock_
     if (status != STILE_OK)
         goto fail_lock;
     rlock->state = (struct stile_rlock_state *)(void *)named;
+    /* The same for all who have a handle now. */
+    os_store(&rlock->state->word, rlock->lock->word, memory_order_relaxed);
     rlock->owner = options == NULL ? 0 : options->owner;
+    rlock->serial = rlock->owner == 0 ? rlock->state->serial : 0;
     *out = rlock;
     return STILE_OK;
 
@@ -379,20 +405,22 @@ void stile_rlock_close(stile_rlock *rlock)
         return;
     space = rlock->lock->space;
     stile__space_ref(space);
-    stile_lock_close(rlock->lock);
-    /* In a child of fork() another thread may have been in the table. */
+    stile__lock_shut(rlock->lock);
+    /* While the lock's word is there.  In a child of fork() another thread may have been in
+     * the table. */
     if (!stile__space_forked(space))
         stile__names_unref(&space->composed, &rlock->state->named);
+    stile__lock_free(rlock->lock);
     free(rlock);
     stile__space_unref(space);
 }
 
 /* ---- acquire and release --------------------------------------------------------------- */
 
-/* The caller does not hold it.  options NULL: the handle's. */
-OS_SLOW_PATH static stile_status acquire_outer(stile_rlock *rlock, int64_t timeout_ms,
-                                               const stile_rlock_options *options, uint64_t owner,
-                                               stile_hold *hold)
+/* Within the gate.  options NULL: the handle's. */
+static stile_status acquire_inside(stile_rlock *rlock, int64_t timeout_ms,
+                                   const stile_rlock_options *options, uint64_t owner,
+                                   stile_hold *hold)
 {
     struct stile_rlock_count *fresh = NULL;
     stile_status status = owner == 0 ? provide_idle() : stile__rlock_provide(&fresh);
@@ -413,6 +441,21 @@ OS_SLOW_PATH static stile_status acquire_outer(stile_rlock *rlock, int64_t timeo
     return status;
 }
 
+/* The caller does not hold it. */
+OS_SLOW_PATH static stile_status acquire_outer(stile_rlock *rlock, int64_t timeout_ms,
+                                               const stile_rlock_options *options, uint64_t owner,
+                                               stile_hold *hold)
+{
+    stile_status status;
+
+    /* Who closes the handle waits for more than the lock: the count is noted after it. */
+    if (!stile__gate_enter(&rlock->lock->gate))
+        return stile__fail(STILE_CLOSED, "the handle is being closed");
+    status = acquire_inside(rlock, timeout_ms, options, owner, hold);
+    stile__gate_leave(&rlock->lock->gate);
+    return status;
+}
+
 static stile_status acquire(stile_rlock *rlock, int64_t timeout_ms,
                             const stile_rlock_options *options, stile_hold *hold)
 {
@@ -427,30 +470,46 @@ static stile_status acquire(stile_rlock *rlock, int64_t timeout_ms,
     return acquire_outer(rlock, timeout_ms, options, owner, hold);
 }
 
+OS_SLOW_PATH static stile_status acquire_any_way(stile_rlock *rlock, int64_t timeout_ms,
+                                                 stile_hold *hold)
+{
+    return acquire(rlock, timeout_ms, NULL, hold);
+}
+
+/* The short ways are those of a thread that holds nothing else, or this last of all,
+ * without a lease. */
 stile_status stile_rlock_acquire(stile_rlock *rlock, int64_t timeout_ms, stile_hold *hold)
 {
     struct counts *counts = *os_kept();
+    struct stile_rlock_count *count, *next;
 
     if (rlock == NULL)
         return stile__null_argument("rlock");
     if (hold == NULL)
         return stile__null_argument("hold");
-    /* The short ways: a thread that holds nothing else, or this last of all. */
-    if (counts != NULL && rlock->owner == 0 && timeout_ms >= STILE_FOREVER) {
-        if (counts->held != NULL) {
-            if (counts->held->serial == rlock->state->serial)
-                return go_deeper(rlock, counts->held, hold);
-        } else if (counts->idle != NULL) {
-            struct stile_rlock_state *state = rlock->state;
-            struct stile_rlock_count *count = counts->idle, *next = count->next;
-
-            if (lock_take_word(rlock->lock, hold)) {
-                begin_by_thread(state, counts, count, next, hold);
-                return STILE_OK;
-            }
-        }
+    if (counts == NULL || timeout_ms < STILE_FOREVER || rlock->serial == 0)
+        return acquire_any_way(rlock, timeout_ms, hold);
+    count = counts->held;
+    if (count != NULL) {
+        if (count->serial != rlock->serial || !is_sure(rlock->state, count) ||
+            count->depth == STILE_RLOCK_DEPTH_MAX)
+            return acquire_any_way(rlock, timeout_ms, hold);
+        descend(count, hold);
+        return STILE_OK;
     }
-    return acquire(rlock, timeout_ms, NULL, hold);
+    count = counts->idle;
+    if (count == NULL)
+        return acquire_any_way(rlock, timeout_ms, hold);
+    next = count->next;
+    if (count->serial == rlock->serial && count->slot == 0 &&
+        lock_take_word_after(rlock->lock, count->fence, hold)) {
+        begin_again(rlock->state, counts, count, next);
+        return STILE_OK;
+    }
+    if (!lock_take_word(rlock->lock, hold))
+        return acquire_any_way(rlock, timeout_ms, hold);
+    begin_by_thread(rlock->state, counts, count, next, hold);
+    return STILE_OK;
 }
 
 stile_status stile_rlock_acquire_with(stile_rlock *rlock, int64_t timeout_ms,
@@ -463,8 +522,8 @@ stile_status stile_rlock_acquire_with(stile_rlock *rlock, int64_t timeout_ms,
     return acquire(rlock, timeout_ms, options, hold);
 }
 
-static inline stile_status release_level(stile_lock *lock, struct stile_rlock_state *state,
-                                         const stile_hold *hold)
+OS_SLOW_PATH static stile_status release_level(stile_lock *lock, struct stile_rlock_state *state,
+                                               const stile_hold *hold)
 {
     struct stile_rlock_count *count = count_of_hold(state, hold);
     stile_status status;
@@ -487,13 +546,35 @@ static inline stile_status release_level(stile_lock *lock, struct stile_rlock_st
     return explain_hold(status);
 }
 
+/* The short way is that of what the thread acquired last of all, without a lease: whose
+ * outermost hold has 0 for a level. */
 stile_status stile_rlock_release(stile_rlock *rlock, const stile_hold *hold)
 {
+    struct counts *counts = *os_kept();
+    struct stile_rlock_count *count;
+
     if (rlock == NULL)
         return stile__null_argument("rlock");
     if (hold == NULL)
         return stile__null_argument("hold");
+    count = counts == NULL ? NULL : counts->held;
+    if (count == NULL || hold->id[0] != count->top || hold->fence != count->fence ||
+        hold->object != count->object || hold->slot != 0 || count->serial != rlock->serial ||
+        !is_sure(rlock->state, count))
+        return release_level(rlock->lock, rlock->state, hold);
+#if STILE_BUG == 8
     return release_level(rlock->lock, rlock->state, hold);
+#endif
+    if (count->top == 0) {
+        counts->held = count->next;
+        push(&counts->idle, count);
+        if (lock_free_word(rlock->lock, hold))
+            return STILE_OK;
+        return explain_hold(rlock->lock->ops->release(rlock->lock, hold));
+    }
+    count->top = hold->id[1];
+    count->depth--;
+    return STILE_OK;
 }
 
 /* ---- for futures --------------------------------------------------------------------------- */

@@ -19,7 +19,8 @@ struct stile_rlock_count;
 struct stile_rlock {
     stile_lock *lock;
     struct stile_rlock_state *state;
-    uint64_t owner; /* 0: the calling thread */
+    uint64_t owner;  /* 0: the calling thread */
+    uint64_t serial; /* of the state if the owner is the thread, else 0 */
 };
 
 static inline struct stile_named *stile__rlock_named(struct stile_rlock_state *state)
