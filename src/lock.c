@@ -3,67 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "backend.h"
 #include "base/deadline.h"
 #include "base/error.h"
 #include "lock_ops.h"
-
-/* ---- arguments --------------------------------------------------------------- */
-
-static stile_status null_argument(const char *argument)
-{
-    return stile__fail(STILE_INVALID, "%s is NULL", argument);
-}
-
-static stile_status check_name(const char *name)
-{
-    size_t length;
-
-    if (name == NULL)
-        return null_argument("name");
-    length = strnlen(name, STILE_NAME_MAX + 1);
-    if (length == 0)
-        return stile__fail(STILE_INVALID, "name is empty");
-    if (length > STILE_NAME_MAX)
-        return stile__fail(STILE_INVALID, "name is longer than %d bytes", STILE_NAME_MAX);
-    return STILE_OK;
-}
-
-static stile_status check_timeout(int64_t timeout_ms)
-{
-    if (timeout_ms < 0 && timeout_ms != STILE_FOREVER)
-        return stile__fail(STILE_INVALID, "timeout_ms %lld is negative and not STILE_FOREVER",
-                           (long long)timeout_ms);
-    return STILE_OK;
-}
-
-static stile_status check_lease(const char *argument, int64_t ms)
-{
-    if (ms != 0 && (ms < STILE_LEASE_MIN_MS || ms > STILE_TEN_YEARS_MS))
-        return stile__fail(STILE_INVALID, "%s %lld is not from %lld ms to ten years", argument,
-                           (long long)ms, (long long)STILE_LEASE_MIN_MS);
-    return STILE_OK;
-}
-
-/* Checks what the caller asks for and fills in the rest from the space. */
-static stile_status complete_options(const stile *space, const stile_lock_options *asked,
-                                     stile_lock_options *options)
-{
-    const stile_lock_options none = {.lease_ms = 0};
-    stile_status status;
-
-    *options = asked == NULL ? none : *asked;
-    status = check_lease("lease_ms", options->lease_ms);
-    if (status == STILE_OK)
-        status = check_lease("max_hold_ms", options->max_hold_ms);
-    if (status != STILE_OK)
-        return status;
-    if (options->lease_ms == 0)
-        options->lease_ms = space->settings.lease_ms;
-    if (options->max_hold_ms == 0)
-        options->max_hold_ms = space->settings.max_hold_ms;
-    return STILE_OK;
-}
 
 /* ---- handles ------------------------------------------------------------------- */
 
@@ -75,12 +19,12 @@ stile_status stile_lock_open(stile *space, const char *name, const stile_lock_op
     stile_lock *lock;
 
     if (space == NULL)
-        return null_argument("space");
+        return stile__null_argument("space");
     if (out == NULL)
-        return null_argument("out");
-    status = check_name(name);
+        return stile__null_argument("out");
+    status = stile__check_name(name);
     if (status == STILE_OK)
-        status = complete_options(space, options, &complete);
+        status = stile__lock_options_complete(space, options, &complete);
     if (status != STILE_OK)
         return status;
     if (os_load(&space->closed, memory_order_relaxed))
@@ -198,11 +142,11 @@ static stile_status acquire(stile_lock *lock, int64_t timeout_ms, const stile_lo
 stile_status stile_lock_acquire(stile_lock *lock, int64_t timeout_ms, stile_hold *hold)
 {
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
+        return stile__null_argument("hold");
     if (timeout_ms < STILE_FOREVER)
-        return check_timeout(timeout_ms);
+        return stile__check_timeout(timeout_ms);
     return acquire(lock, timeout_ms, &lock->options, hold);
 }
 
@@ -213,15 +157,15 @@ stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,
     stile_status status;
 
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
-    status = check_timeout(timeout_ms);
+        return stile__null_argument("hold");
+    status = stile__check_timeout(timeout_ms);
     if (status != STILE_OK)
         return status;
     if (options == NULL)
         return acquire(lock, timeout_ms, &lock->options, hold);
-    status = complete_options(lock->space, options, &complete);
+    status = stile__lock_options_complete(lock->space, options, &complete);
     if (status != STILE_OK)
         return status;
     return acquire(lock, timeout_ms, &complete, hold);
@@ -229,35 +173,25 @@ stile_status stile_lock_acquire_with(stile_lock *lock, int64_t timeout_ms,
 
 /* ---- what an owner does ------------------------------------------------------------ */
 
-/* Gives the two outcomes of a stale hold their sentence. */
-static stile_status explain(stile_status status)
-{
-    if (status == STILE_NOT_HELD)
-        return stile__fail(status, "the hold was never taken, was released, or is of another lock");
-    if (status == STILE_LOST)
-        return stile__fail(status, "the lease of the hold had ended");
-    return status;
-}
-
 stile_status stile_lock_release(stile_lock *lock, const stile_hold *hold)
 {
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
-    return explain(lock->ops->release(lock, hold));
+        return stile__null_argument("hold");
+    return explain_hold(lock->ops->release(lock, hold));
 }
 
 stile_status stile_lock_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)
 {
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
+        return stile__null_argument("hold");
     if (add_ms < 1 || add_ms > STILE_TEN_YEARS_MS)
         return stile__fail(STILE_INVALID, "add_ms %lld is not from 1 ms to ten years",
                            (long long)add_ms);
-    return explain(lock->ops->extend(lock, hold, add_ms));
+    return explain_hold(lock->ops->extend(lock, hold, add_ms));
 }
 
 stile_status stile_lock_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms)
@@ -266,11 +200,11 @@ stile_status stile_lock_check(stile_lock *lock, const stile_hold *hold, int64_t 
     stile_status status;
 
     if (lock == NULL)
-        return null_argument("lock");
+        return stile__null_argument("lock");
     if (hold == NULL)
-        return null_argument("hold");
+        return stile__null_argument("hold");
     status = lock->ops->check(lock, hold, &valid);
     if (status == STILE_OK && valid_ms != NULL)
         *valid_ms = valid;
-    return explain(status);
+    return explain_hold(status);
 }
