@@ -9,7 +9,6 @@
 enum state { FREE, HELD, SUSPECT, LOST };
 
 #define MS INT64_C(1000000)
-#define NO_HEAP UINT32_MAX
 #define SLOTS_MAX (((uint32_t)STILE_LEASE_FIRST << STILE_LEASE_CHUNKS) - STILE_LEASE_FIRST)
 
 struct stile_lease {
@@ -20,8 +19,8 @@ struct stile_lease {
     /* Under the table's mutex. */
     struct stile_lease_terms terms;
     int64_t renew_ns; /* when a renewal is due; INT64_MAX: never */
-    int64_t due_ns;   /* the earlier of renewal and end of belief: the heap's key */
-    uint32_t heap;    /* place in the heap, or NO_HEAP */
+    struct stile_due due; /* at the earlier of renewal and end of belief */
+    uint32_t slot;
     uint32_t next_free;
 };
 
@@ -47,68 +46,6 @@ static struct stile_lease *slot_at(struct stile_leases *leases, uint32_t slot)
     return base == NULL ? NULL : base + (past - ((uint32_t)STILE_LEASE_FIRST << chunk));
 }
 
-/* ---- the heap of due times, under the mutex -------------------------------- */
-
-static bool earlier(struct stile_leases *leases, uint32_t a, uint32_t b)
-{
-    return slot_at(leases, leases->heap[a])->due_ns < slot_at(leases, leases->heap[b])->due_ns;
-}
-
-static void heap_swap(struct stile_leases *leases, uint32_t a, uint32_t b)
-{
-    uint32_t slot = leases->heap[a];
-
-    leases->heap[a] = leases->heap[b];
-    leases->heap[b] = slot;
-    slot_at(leases, leases->heap[a])->heap = a;
-    slot_at(leases, leases->heap[b])->heap = b;
-}
-
-static void heap_settle(struct stile_leases *leases, uint32_t at)
-{
-    while (at > 0 && earlier(leases, at, (at - 1) / 2)) {
-        heap_swap(leases, at, (at - 1) / 2);
-        at = (at - 1) / 2;
-    }
-    for (;;) {
-        uint32_t least = at, child = 2 * at + 1;
-
-        if (child < leases->heap_size && earlier(leases, child, least))
-            least = child;
-        if (child + 1 < leases->heap_size && earlier(leases, child + 1, least))
-            least = child + 1;
-        if (least == at)
-            return;
-        heap_swap(leases, at, least);
-        at = least;
-    }
-}
-
-static void heap_put(struct stile_leases *leases, uint32_t slot)
-{
-    struct stile_lease *lease = slot_at(leases, slot);
-
-    if (lease->heap == NO_HEAP) {
-        lease->heap = leases->heap_size++;
-        leases->heap[lease->heap] = slot;
-    }
-    heap_settle(leases, lease->heap);
-}
-
-static void heap_remove(struct stile_leases *leases, uint32_t slot)
-{
-    struct stile_lease *lease = slot_at(leases, slot);
-    uint32_t at = lease->heap;
-
-    if (at == NO_HEAP)
-        return;
-    heap_swap(leases, at, leases->heap_size - 1);
-    leases->heap_size--;
-    lease->heap = NO_HEAP;
-    if (at < leases->heap_size)
-        heap_settle(leases, at);
-}
-
 /* ---- slots, under the mutex -------------------------------------------------- */
 
 static void free_slot(struct stile_leases *leases, uint32_t slot)
@@ -125,7 +62,6 @@ static bool grow(struct stile_leases *leases)
 {
     uint32_t chunk = 0, count, slot;
     struct stile_lease *base;
-    uint32_t *heap;
 
     while (chunk < STILE_LEASE_CHUNKS &&
            atomic_load_explicit(&leases->chunks[chunk], memory_order_relaxed) != NULL)
@@ -133,10 +69,8 @@ static bool grow(struct stile_leases *leases)
     if (chunk == STILE_LEASE_CHUNKS)
         return false;
     count = (uint32_t)STILE_LEASE_FIRST << chunk;
-    heap = realloc(leases->heap, (leases->slots + count) * sizeof *heap);
-    if (heap == NULL)
+    if (!stile__heap_reserve(&leases->due, leases->slots + count))
         return false;
-    leases->heap = heap;
     base = calloc(count, sizeof *base);
     if (base == NULL)
         return false;
@@ -144,7 +78,7 @@ static bool grow(struct stile_leases *leases)
         atomic_init(&base[slot].word, word_of(1, FREE));
         atomic_init(&base[slot].valid_until_ns, INT64_MIN);
         atomic_init(&base[slot].fence, 0);
-        base[slot].heap = NO_HEAP;
+        base[slot].slot = leases->slots + slot;
     }
     os_store(&leases->chunks[chunk], base, memory_order_release);
     /* Slot 0 stands for a hold without a lease. */
@@ -162,16 +96,15 @@ static int64_t next_renewal(const struct stile_lease_terms *terms, int64_t now)
     return now + terms->lease_ms * MS / 3;
 }
 
-static void schedule(struct stile_leases *leases, uint32_t slot)
+static void schedule(struct stile_leases *leases, struct stile_lease *lease)
 {
-    struct stile_lease *lease = slot_at(leases, slot);
     int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
+    int64_t at = lease->renew_ns < valid ? lease->renew_ns : valid;
 
-    lease->due_ns = lease->renew_ns < valid ? lease->renew_ns : valid;
-    if (lease->due_ns == INT64_MAX)
-        heap_remove(leases, slot);
+    if (at == INT64_MAX)
+        stile__heap_remove(&leases->due, &lease->due);
     else
-        heap_put(leases, slot);
+        stile__heap_put(&leases->due, &lease->due, at);
 }
 
 /* The lease that hold names, if it is that generation; else NULL. */
@@ -241,7 +174,7 @@ void stile__leases_fini(struct stile_leases *leases)
 
     for (i = 0; i < STILE_LEASE_CHUNKS; i++)
         free(atomic_load_explicit(&leases->chunks[i], memory_order_relaxed));
-    free(leases->heap);
+    stile__heap_fini(&leases->due);
     stile__mutex_fini(&leases->mutex);
     stile__parker_put(leases->parker);
 }
@@ -309,8 +242,8 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
     os_store(&lease->fence, terms->fence, memory_order_relaxed);
     set_state(lease, HELD);
-    schedule(leases, hold->slot);
-    sooner = lease->due_ns < leases->look_ns;
+    schedule(leases, lease);
+    sooner = lease->due.place != 0 && lease->due.at_ns < leases->look_ns;
     stile__mutex_unlock(&leases->mutex);
     if (sooner)
         stile__unpark(leases->parker);
@@ -324,7 +257,7 @@ static void *retire(struct stile_leases *leases, uint32_t slot)
         (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2) + 1;
     void *object = lease->terms.object;
 
-    heap_remove(leases, slot);
+    stile__heap_remove(&leases->due, &lease->due);
     lease->terms.object = NULL;
     os_store(&lease->word, word_of(generation == 0 ? 1 : generation, FREE), memory_order_release);
     free_slot(leases, slot);
@@ -410,7 +343,7 @@ stile_status stile__lease_prolong(struct stile_leases *leases, const stile_hold 
     if (lease != NULL && counts(lease, stile__boottime_ns())) {
         status = STILE_OK;
         prolong(lease, valid_until_ns);
-        schedule(leases, hold->slot);
+        schedule(leases, lease);
     } else if (lease != NULL) {
         status = STILE_LOST;
     }
@@ -438,21 +371,20 @@ void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold)
     lease = shown_lease(leases, hold);
     if (lease != NULL) {
         set_state(lease, LOST);
-        heap_remove(leases, hold->slot);
+        stile__heap_remove(&leases->due, &lease->due);
     }
     stile__mutex_unlock(&leases->mutex);
 }
 
 /* ---- the thread ------------------------------------------------------------------ */
 
-static struct stile_renewal renewal_of(struct stile_leases *leases, uint32_t slot, int64_t now)
+static struct stile_renewal renewal_of(const struct stile_lease *lease, int64_t now)
 {
-    struct stile_lease *lease = slot_at(leases, slot);
     const struct stile_lease_terms *terms = &lease->terms;
     struct stile_renewal due = {.object = terms->object,
                                 .fence = terms->fence,
                                 .id = {terms->id[0], terms->id[1]},
-                                .slot = slot,
+                                .slot = lease->slot,
                                 .lease_ms = terms->lease_ms,
                                 .claim = terms->claim};
 
@@ -467,20 +399,20 @@ static struct stile_renewal renewal_of(struct stile_leases *leases, uint32_t slo
 static size_t take_due(struct stile_leases *leases, int64_t now, struct stile_renewal *due,
                        size_t room, bool *lost)
 {
+    struct stile_due *first;
     size_t count = 0;
 
-    while (count < room && leases->heap_size > 0) {
-        uint32_t slot = leases->heap[0];
-        struct stile_lease *lease = slot_at(leases, slot);
+    while (count < room && (first = heap_first(&leases->due)) != NULL) {
+        struct stile_lease *lease = STILE_OF(first, struct stile_lease, due);
         bool over = !counts(lease, now);
 
-        if (lease->due_ns > now || (count > 0 && over != *lost))
+        if (first->at_ns > now || (count > 0 && over != *lost))
             break;
         *lost = over;
-        due[count] = renewal_of(leases, slot, now);
+        due[count] = renewal_of(lease, now);
         leases->ops->retain(leases->backend, due[count].object);
         count++;
-        heap_remove(leases, slot);
+        stile__heap_remove(&leases->due, first);
         if (over)
             set_state(lease, LOST);
     }
@@ -516,7 +448,7 @@ static bool finish(struct stile_leases *leases, const struct stile_renewal *due)
             lease->renew_ns = now + (pause < 1000 * MS ? pause : 1000 * MS);
         }
         if (!lost)
-            schedule(leases, due->slot);
+            schedule(leases, lease);
     }
     stile__mutex_unlock(&leases->mutex);
     return lost;
@@ -552,8 +484,8 @@ static void run(void *arg)
         leases->look_ns = INT64_MIN;
         stop = leases->stop;
         count = stop ? 0 : take_due(leases, stile__boottime_ns(), due, STILE_RENEW_MAX, &lost);
-        if (leases->heap_size > 0 && slot_at(leases, leases->heap[0])->due_ns < next)
-            next = slot_at(leases, leases->heap[0])->due_ns;
+        if (heap_first(&leases->due) != NULL && heap_first(&leases->due)->at_ns < next)
+            next = heap_first(&leases->due)->at_ns;
         if (count == 0)
             leases->look_ns = next;
         stile__mutex_unlock(&leases->mutex);

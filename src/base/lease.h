@@ -26,6 +26,8 @@
 #include <stile/hold.h>
 #include <stile/status.h>
 
+#include "base/heap.h"
+#include "base/list.h"
 #include "base/os.h"
 
 /* What a hold is armed with. */
@@ -85,8 +87,7 @@ struct stile_leases {
     uint32_t free_first; /* first in, first out, so that a generation stays known
                           * for as long as possible */
     uint32_t free_last;
-    uint32_t *heap; /* armed slots by due time; room for every slot */
-    uint32_t heap_size;
+    struct stile_heap due; /* armed leases that have to be renewed or ended; room for all */
     /* When the thread will look again by itself, on the boot clock; INT64_MIN while it
      * is awake: it looks before it sleeps. */
     int64_t look_ns;
