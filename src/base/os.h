@@ -29,6 +29,13 @@
 #define OS_SLOW_PATH
 #endif
 
+#if defined(__GNUC__)
+#define OS_THREAD_LOCAL                                                                            \
+    __attribute__((visibility("hidden"), tls_model("initial-exec"))) _Thread_local
+#else
+#define OS_THREAD_LOCAL _Thread_local
+#endif
+
 /* ---- atomics --------------------------------------------------------------
  * No fences: the thread sanitizer does not model them. */
 
@@ -142,6 +149,47 @@ void stile__cancel_restore(int previous);
 /* The calling thread's number: never 0, never used again in this process.  Its
  * lower 32 bits are the number that the system has for the thread. */
 uint64_t stile__thread_number(void);
+
+#if defined(STILE_FIBRES)
+#define os_thread_known() stile__thread_number()
+#else
+/* Its place is known when the library is loaded, so that reading it takes no call. */
+extern OS_THREAD_LOCAL uint64_t stile__thread_known;
+
+/* The same, or 0 if the thread was not asked for it yet.  In a child of fork() the thread
+ * that forked may keep the number that it had. */
+static inline uint64_t os_thread_known(void)
+{
+    return stile__thread_known;
+}
+#endif
+
+/* Cancellation is off between these two: a cancelled thread would strand those
+ * it owes something. */
+int stile__cancel_off(void);
+void stile__cancel_restore(int previous);
+
+/* The calling thread's number: never 0, never used again in this process.  Its
+ * lower 32 bits are the number that the system has for the thread. */
+uint64_t stile__thread_number(void);
+
+#if defined(STILE_FIBRES)
+static inline uint64_t os_thread_number(void)
+{
+    return stile__thread_number();
+}
+#else
+/* Of the calling thread; 0 until it was asked for.  Its place is known when the library
+ * is loaded, so that reading it takes no call. */
+extern OS_THREAD_LOCAL uint64_t stile__thread_known;
+
+/* The same, without a call where it was asked for before.  In a child of fork() the
+ * thread that forked may keep the number that it had. */
+static inline uint64_t os_thread_number(void)
+{
+    return stile__thread_known != 0 ? stile__thread_known : stile__thread_number();
+}
+#endif
 
 /* ---- signals ---------------------------------------------------------------
  * A descriptor that event loops poll: readable while raised.  Raising and
