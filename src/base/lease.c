@@ -5,21 +5,26 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/watch.h"
 
-enum state { FREE, HELD, SUSPECT, LOST };
+/* But for FREE as watches have them. */
+enum state { FREE, HELD = STILE_HELD, SUSPECT = STILE_SUSPECT, LOST = STILE_HOLD_LOST };
 
 #define MS INT64_C(1000000)
 #define SLOTS_MAX (((uint32_t)STILE_LEASE_FIRST << STILE_LEASE_CHUNKS) - STILE_LEASE_FIRST)
 
 struct stile_lease {
-    /* generation << 2 | state.  Written under the table's mutex. */
+    /* generation << 2 | state.  Written under the table's mutex, but that anybody may
+     * note what the clock says: LOST. */
     _Atomic uint64_t word;
     _Atomic int64_t valid_until_ns;
     _Atomic uint64_t fence; /* of the hold, as in terms */
     /* Under the table's mutex. */
     struct stile_lease_terms terms;
-    int64_t renew_ns; /* when a renewal is due; INT64_MAX: never */
+    int64_t renew_ns;     /* when a renewal is due; INT64_MAX: never */
     struct stile_due due; /* at the earlier of renewal and end of belief */
+    struct stile_due end; /* at the end of belief, if it is watched */
+    struct stile_link watches;
     uint32_t slot;
     uint32_t next_free;
 };
@@ -69,7 +74,8 @@ static bool grow(struct stile_leases *leases)
     if (chunk == STILE_LEASE_CHUNKS)
         return false;
     count = (uint32_t)STILE_LEASE_FIRST << chunk;
-    if (!stile__heap_reserve(&leases->due, leases->slots + count))
+    if (!stile__heap_reserve(&leases->due, leases->slots + count) ||
+        !stile__heap_reserve(&leases->ends, leases->slots + count))
         return false;
     base = calloc(count, sizeof *base);
     if (base == NULL)
@@ -78,6 +84,7 @@ static bool grow(struct stile_leases *leases)
         atomic_init(&base[slot].word, word_of(1, FREE));
         atomic_init(&base[slot].valid_until_ns, INT64_MIN);
         atomic_init(&base[slot].fence, 0);
+        list_init(&base[slot].watches);
         base[slot].slot = leases->slots + slot;
     }
     os_store(&leases->chunks[chunk], base, memory_order_release);
@@ -89,11 +96,22 @@ static bool grow(struct stile_leases *leases)
 }
 
 /* When a lease that was renewed at now is renewed next. */
-static int64_t next_renewal(const struct stile_lease_terms *terms, int64_t now)
+static int64_t next_renewal(const struct stile_lease *lease, int64_t now)
 {
-    if (!terms->renewed || now >= terms->max_until_ns)
+    const struct stile_lease_terms *terms = &lease->terms;
+
+    if (!terms->renewed ||
+        atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed) >= terms->max_until_ns)
         return INT64_MAX;
     return now + terms->lease_ms * MS / 3;
+}
+
+static void schedule_end(struct stile_leases *leases, struct stile_lease *lease)
+{
+    int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
+
+    if (leases->clocked && !list_empty(&lease->watches) && valid != INT64_MAX)
+        stile__heap_put(&leases->ends, &lease->end, valid);
 }
 
 static void schedule(struct stile_leases *leases, struct stile_lease *lease)
@@ -105,6 +123,14 @@ static void schedule(struct stile_leases *leases, struct stile_lease *lease)
         stile__heap_remove(&leases->due, &lease->due);
     else
         stile__heap_put(&leases->due, &lease->due, at);
+    schedule_end(leases, lease);
+}
+
+/* It is due for nothing any more. */
+static void unschedule(struct stile_leases *leases, struct stile_lease *lease)
+{
+    stile__heap_remove(&leases->due, &lease->due);
+    stile__heap_remove(&leases->ends, &lease->end);
 }
 
 /* The lease that hold names, if it is that generation; else NULL. */
@@ -132,12 +158,20 @@ static struct stile_lease *shown_lease(struct stile_leases *leases, const stile_
     return lease;
 }
 
-static void set_state(struct stile_lease *lease, enum state state)
+/* Notes a state and tells the watches.  False: it was lost before, and stays so. */
+static bool become(struct stile_lease *lease, enum state state)
 {
     uint64_t word = atomic_load_explicit(&lease->word, memory_order_relaxed);
 
-    /* Release: who sees HELD sees its valid_until. */
-    os_store(&lease->word, (word & ~UINT64_C(3)) | (uint64_t)state, memory_order_release);
+    /* Somebody may note a loss at the same time. */
+    do {
+        if ((word & 3) == LOST)
+            state = LOST;
+        /* Release: who sees HELD sees its valid_until. */
+    } while (!os_cas(&lease->word, &word, (word & ~UINT64_C(3)) | (uint64_t)state,
+                     memory_order_release));
+    stile__watches_tell(&lease->watches, (stile_hold_state)state);
+    return (word & 3) != LOST;
 }
 
 static enum state state_of(struct stile_lease *lease)
@@ -145,7 +179,7 @@ static enum state state_of(struct stile_lease *lease)
     return (enum state)(atomic_load_explicit(&lease->word, memory_order_relaxed) & 3);
 }
 
-/* Whether it counts at now; notes the loss where the clock alone decides it. */
+/* Whether it counts at now. */
 static bool counts(struct stile_lease *lease, int64_t now)
 {
     return state_of(lease) != LOST &&
@@ -153,6 +187,14 @@ static bool counts(struct stile_lease *lease, int64_t now)
 }
 
 /* ---- what backends call -------------------------------------------------------- */
+
+static void put_parkers(struct stile_leases *leases)
+{
+    if (leases->parker != NULL)
+        stile__parker_put(leases->parker);
+    if (leases->clock_parker != NULL)
+        stile__parker_put(leases->clock_parker);
+}
 
 stile_status stile__leases_init(struct stile_leases *leases, const struct stile_lease_ops *ops,
                                 void *backend)
@@ -162,8 +204,11 @@ stile_status stile__leases_init(struct stile_leases *leases, const struct stile_
     leases->backend = backend;
     leases->look_ns = INT64_MIN;
     leases->parker = stile__parker_get();
-    if (leases->parker == NULL)
+    leases->clock_parker = stile__parker_get();
+    if (leases->parker == NULL || leases->clock_parker == NULL) {
+        put_parkers(leases);
         return stile__fail(STILE_NO_MEMORY, "no memory for a space's leases");
+    }
     stile__mutex_init(&leases->mutex, STILE_RANK_LEASE);
     return STILE_OK;
 }
@@ -175,11 +220,13 @@ void stile__leases_fini(struct stile_leases *leases)
     for (i = 0; i < STILE_LEASE_CHUNKS; i++)
         free(atomic_load_explicit(&leases->chunks[i], memory_order_relaxed));
     stile__heap_fini(&leases->due);
+    stile__heap_fini(&leases->ends);
     stile__mutex_fini(&leases->mutex);
-    stile__parker_put(leases->parker);
+    put_parkers(leases);
 }
 
 static void run(void *arg);
+static void run_clock(void *arg);
 
 static stile_status start_thread(struct stile_leases *leases)
 {
@@ -189,6 +236,20 @@ static stile_status start_thread(struct stile_leases *leases)
     if (!leases->started && !leases->stop) {
         status = stile__thread_start(&leases->thread, "stile-lease", run, leases);
         leases->started = status == STILE_OK;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+static stile_status start_clock(struct stile_leases *leases)
+{
+    stile_status status = STILE_OK;
+
+    stile__mutex_lock(&leases->mutex);
+    /* Without renewals nothing keeps the one thread from the clock. */
+    if (leases->ops->renew != NULL && !leases->clocked && !leases->stop) {
+        status = stile__thread_start(&leases->clock, "stile-clock", run_clock, leases);
+        leases->clocked = status == STILE_OK;
     }
     stile__mutex_unlock(&leases->mutex);
     return status;
@@ -238,10 +299,11 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     stile__mutex_lock(&leases->mutex);
     hold->generation = (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
     lease->terms = *terms;
-    lease->renew_ns = terms->claim ? now : next_renewal(terms, now);
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
-    os_store(&lease->fence, terms->fence, memory_order_relaxed);
-    set_state(lease, HELD);
+    lease->renew_ns = terms->claim ? now : next_renewal(lease, now);
+    /* Release, both: who finds them instead of an older hold's sees how that ended. */
+    os_store(&lease->fence, terms->fence, memory_order_release);
+    os_store(&lease->word, word_of(hold->generation, HELD), memory_order_release);
     schedule(leases, lease);
     sooner = lease->due.place != 0 && lease->due.at_ns < leases->look_ns;
     stile__mutex_unlock(&leases->mutex);
@@ -249,19 +311,20 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
         stile__unpark(leases->parker);
 }
 
-/* Under the mutex: no more of this generation.  The caller drops the object. */
-static void *retire(struct stile_leases *leases, uint32_t slot)
+/* Under the mutex: no more of this generation; the next one is in that state. */
+static uint32_t next_generation(struct stile_leases *leases, struct stile_lease *lease,
+                                stile_hold_state end, enum state state)
 {
-    struct stile_lease *lease = slot_at(leases, slot);
     uint32_t generation =
         (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2) + 1;
-    void *object = lease->terms.object;
 
-    stile__heap_remove(&leases->due, &lease->due);
-    lease->terms.object = NULL;
-    os_store(&lease->word, word_of(generation == 0 ? 1 : generation, FREE), memory_order_release);
-    free_slot(leases, slot);
-    return object;
+    if (generation == 0)
+        generation = 1;
+    /* Before the slot says that it is another's: see stile__lease_look. */
+    stile__watches_end(&lease->watches, end);
+    stile__heap_remove(&leases->ends, &lease->end);
+    os_store(&lease->word, word_of(generation, state), memory_order_release);
+    return generation;
 }
 
 stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hold,
@@ -276,7 +339,11 @@ stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hol
     if (lease != NULL) {
         status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
         *terms = lease->terms;
-        object = retire(leases, hold->slot);
+        object = lease->terms.object;
+        lease->terms.object = NULL;
+        unschedule(leases, lease);
+        next_generation(leases, lease, status == STILE_OK ? STILE_RELEASED : STILE_HOLD_LOST, FREE);
+        free_slot(leases, hold->slot);
     }
     stile__mutex_unlock(&leases->mutex);
     if (object != NULL)
@@ -284,27 +351,145 @@ stile_status stile__lease_end(struct stile_leases *leases, const stile_hold *hol
     return status;
 }
 
-stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,
-                                int64_t *valid_until_ns)
+stile_status stile__lease_rename(struct stile_leases *leases, const stile_hold *hold,
+                                 uint64_t fence, stile_hold *renamed)
+{
+    stile_status status = STILE_NOT_HELD;
+    struct stile_lease *lease;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = shown_lease(leases, hold);
+    if (lease != NULL && counts(lease, stile__boottime_ns())) {
+        status = STILE_OK;
+        lease->terms.fence = fence;
+        lease->terms.thread = 0;
+        os_store(&lease->fence, fence, memory_order_release);
+        *renamed = *hold;
+        renamed->fence = fence;
+        renamed->generation = next_generation(leases, lease, STILE_RELEASED, HELD);
+    } else if (lease != NULL) {
+        status = STILE_LOST;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+/* Lock-free: the state of the hold's lease, and its belief if that is not over.  False:
+ * the slot is another's. */
+static bool look(struct stile_leases *leases, const stile_hold *hold, enum state *state,
+                 int64_t *valid_until_ns)
 {
     struct stile_lease *lease = lease_of(leases, hold);
     uint64_t word;
-    int64_t valid;
 
     if (lease == NULL)
-        return STILE_NOT_HELD;
+        return false;
     word = os_load(&lease->word, memory_order_acquire);
-    valid = os_load(&lease->valid_until_ns, memory_order_acquire);
-    if (os_load(&lease->fence, memory_order_acquire) != hold->fence)
+    for (;;) {
+        uint64_t again;
+
+        *valid_until_ns = os_load(&lease->valid_until_ns, memory_order_acquire);
+        if (os_load(&lease->fence, memory_order_acquire) != hold->fence)
+            return false;
+        /* The slot may have gone to another hold between the two reads. */
+        again = os_load(&lease->word, memory_order_acquire);
+        if (again >> 2 != hold->generation || (again & 3) == FREE)
+            return false;
+        *state = (enum state)(word & 3);
+        if (*state == LOST || stile__boottime_ns() < *valid_until_ns)
+            return true;
+        /* Told to somebody, it must stay so. */
+        os_cas(&lease->word, &word, word | LOST, memory_order_relaxed);
+        word = os_load(&lease->word, memory_order_acquire);
+    }
+}
+
+stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,
+                                int64_t *valid_until_ns)
+{
+    enum state state;
+    int64_t valid;
+
+    if (!look(leases, hold, &state, &valid))
         return STILE_NOT_HELD;
-    /* The slot may have gone to another hold between the two reads. */
-    if (os_load(&lease->word, memory_order_relaxed) >> 2 != hold->generation)
-        return STILE_NOT_HELD;
-    if ((word & 3) == LOST || stile__boottime_ns() >= valid)
+    if (state == LOST)
         return STILE_LOST;
     *valid_until_ns = valid;
     return STILE_OK;
 }
+
+bool stile__lease_look(struct stile_leases *leases, const stile_hold *hold, stile_hold_state *state)
+{
+    enum state found;
+    int64_t valid;
+
+    if (!look(leases, hold, &found, &valid))
+        return false;
+    *state = (stile_hold_state)found;
+    return true;
+}
+
+/* ---- watches --------------------------------------------------------------------- */
+
+stile_status stile__lease_watch(struct stile_leases *leases, const stile_hold *hold,
+                                struct stile_watch *watch)
+{
+    stile_status status = start_clock(leases);
+    struct stile_lease *lease;
+
+    if (status != STILE_OK)
+        return status;
+    stile__mutex_lock(&leases->mutex);
+    lease = shown_lease(leases, hold);
+    if (lease != NULL) {
+        watch->mutex = &leases->mutex;
+        watch->leases = leases;
+        watch->hold = *hold;
+        if (!counts(lease, stile__boottime_ns()))
+            become(lease, LOST);
+        stile__watch_attach(watch, &lease->watches, (stile_hold_state)state_of(lease));
+        if (state_of(lease) != LOST)
+            schedule_end(leases, lease);
+    }
+    stile__mutex_unlock(&leases->mutex);
+    stile__unpark(leases->clock_parker);
+    return lease != NULL ? STILE_OK : STILE_NOT_HELD;
+}
+
+stile_status stile__lease_hand_over(struct stile_leases *leases, const stile_hold *hold)
+{
+    stile_status status = STILE_NOT_HELD;
+    struct stile_lease *lease;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = shown_lease(leases, hold);
+    if (lease != NULL) {
+        status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
+        lease->terms.thread = 0;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+bool stile__lease_own(struct stile_leases *leases, uint32_t slot, const void *object,
+                      uint64_t id[2])
+{
+    struct stile_lease *lease = slot == 0 ? NULL : slot_at(leases, slot);
+    bool own = false;
+
+    if (lease == NULL)
+        return false;
+    stile__mutex_lock(&leases->mutex);
+    /* A slot that is FREE has no object. */
+    own = lease->terms.object == object && lease->terms.thread == stile__thread_number() &&
+          lease->terms.renewed && lease->terms.max_until_ns == INT64_MAX &&
+          counts(lease, stile__boottime_ns());
+    memcpy(id, lease->terms.id, sizeof lease->terms.id);
+    stile__mutex_unlock(&leases->mutex);
+    return own;
+}
+
+/* ---- terms that change ------------------------------------------------------------- */
 
 stile_status stile__lease_bound(struct stile_leases *leases, const stile_hold *hold,
                                 int64_t *valid_until_ns, int64_t *max_until_ns)
@@ -340,12 +525,15 @@ stile_status stile__lease_prolong(struct stile_leases *leases, const stile_hold 
 
     stile__mutex_lock(&leases->mutex);
     lease = shown_lease(leases, hold);
-    if (lease != NULL && counts(lease, stile__boottime_ns())) {
-        status = STILE_OK;
-        prolong(lease, valid_until_ns);
-        schedule(leases, lease);
-    } else if (lease != NULL) {
+    if (lease != NULL) {
         status = STILE_LOST;
+        /* Whoever saw the end before it was moved has noted it. */
+        if (counts(lease, stile__boottime_ns())) {
+            prolong(lease, valid_until_ns);
+            if (become(lease, state_of(lease)))
+                status = STILE_OK;
+            schedule(leases, lease);
+        }
     }
     stile__mutex_unlock(&leases->mutex);
     return status;
@@ -370,8 +558,8 @@ void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold)
     stile__mutex_lock(&leases->mutex);
     lease = shown_lease(leases, hold);
     if (lease != NULL) {
-        set_state(lease, LOST);
-        stile__heap_remove(&leases->due, &lease->due);
+        become(lease, LOST);
+        unschedule(leases, lease);
     }
     stile__mutex_unlock(&leases->mutex);
 }
@@ -412,14 +600,16 @@ static size_t take_due(struct stile_leases *leases, int64_t now, struct stile_re
         due[count] = renewal_of(lease, now);
         leases->ops->retain(leases->backend, due[count].object);
         count++;
-        stile__heap_remove(&leases->due, first);
+        unschedule(leases, lease);
         if (over)
-            set_state(lease, LOST);
+            become(lease, LOST);
+        else
+            schedule_end(leases, lease);
     }
     return count;
 }
 
-/* Notes what became of a renewal.  Returns whether it turned out lost. */
+/* Notes what became of a renewal.  Returns whether the hold turned out lost. */
 static bool finish(struct stile_leases *leases, const struct stile_renewal *due)
 {
     stile_hold hold = {.slot = due->slot, .generation = due->generation};
@@ -428,23 +618,22 @@ static bool finish(struct stile_leases *leases, const struct stile_renewal *due)
 
     stile__mutex_lock(&leases->mutex);
     lease = lease_of(leases, &hold);
-    /* Released meanwhile: a late answer changes nothing.  Lost meanwhile: it
-     * is never revived. */
-    if (lease != NULL && state_of(lease) != LOST) {
+    /* Released meanwhile: a late answer changes nothing. */
+    if (lease != NULL) {
         int64_t now = stile__boottime_ns();
 
-        if (due->status == STILE_OK) {
+        if (due->status == STILE_LOST || !counts(lease, now)) {
+            become(lease, LOST);
+            lost = true;
+        } else if (due->status == STILE_OK) {
             lease->terms.claim = false;
             prolong(lease, due->valid_until_ns);
-            set_state(lease, HELD);
-            lease->renew_ns = next_renewal(&lease->terms, now);
-        } else if (due->status == STILE_LOST) {
-            set_state(lease, LOST);
-            lost = true;
+            lost = !become(lease, HELD);
+            lease->renew_ns = next_renewal(lease, now);
         } else {
             int64_t pause = lease->terms.lease_ms * MS / 20;
 
-            set_state(lease, SUSPECT);
+            lost = !become(lease, SUSPECT);
             lease->renew_ns = now + (pause < 1000 * MS ? pause : 1000 * MS);
         }
         if (!lost)
@@ -506,6 +695,31 @@ static void run(void *arg)
     }
 }
 
+/* Ends belief where it is watched, whatever keeps the other thread. */
+static void run_clock(void *arg)
+{
+    struct stile_leases *leases = arg;
+
+    for (;;) {
+        int64_t now = stile__boottime_ns(), ahead = -1;
+        struct stile_due *first;
+        bool stop;
+
+        stile__mutex_lock(&leases->mutex);
+        stop = leases->stop;
+        while ((first = heap_first(&leases->ends)) != NULL && first->at_ns <= now) {
+            stile__heap_remove(&leases->ends, first);
+            become(STILE_OF(first, struct stile_lease, end), LOST);
+        }
+        if (first != NULL)
+            ahead = first->at_ns - now;
+        stile__mutex_unlock(&leases->mutex);
+        if (stop)
+            return;
+        stile__park(leases->clock_parker, ahead < 0 ? INT64_MAX : stile__monotonic_ns() + ahead);
+    }
+}
+
 void stile__leases_poke(struct stile_leases *leases)
 {
     stile__unpark(leases->parker);
@@ -513,15 +727,21 @@ void stile__leases_poke(struct stile_leases *leases)
 
 void stile__leases_stop(struct stile_leases *leases)
 {
-    bool started;
+    bool started, clocked;
 
     stile__mutex_lock(&leases->mutex);
     started = leases->started;
+    clocked = leases->clocked;
     leases->stop = true;
     leases->started = false;
+    leases->clocked = false;
     stile__mutex_unlock(&leases->mutex);
     if (started) {
         stile__unpark(leases->parker);
         stile__thread_join(&leases->thread);
+    }
+    if (clocked) {
+        stile__unpark(leases->clock_parker);
+        stile__thread_join(&leases->clock);
     }
 }
