@@ -113,9 +113,16 @@ OS_SLOW_PATH static stile_status wait_for_lock(stile_lock *lock, const stile_loc
 
     if (!stile__gate_enter(&lock->gate))
         return stile__fail(STILE_CLOSED, "the handle is being closed");
+    /* What is not the thread's own now will not become so while it waits. */
+    if (timeout_ms == STILE_FOREVER && lock->ops->own(lock)) {
+        stile__gate_leave(&lock->gate);
+        return stile__fail(STILE_DEADLOCK, "the calling thread holds the lock itself, and would "
+                                           "wait for ever");
+    }
     memset(&waiter.hold, 0, sizeof waiter.hold);
     waiter.owner = lock;
     waiter.options = options;
+    waiter.thread = stile__thread_number();
     status = stile__wait(&lock_wait_ops, &call, &waiter, deadline_in(timeout_ms), hold);
     stile__gate_leave(&lock->gate);
     if (status == STILE_TIMEOUT)

@@ -15,6 +15,10 @@
  *   release  redis        yes
  *   extend   redis        yes
  *   check    no           yes
+ *   own      redis        yes
+ *   hand_over, watch  no  yes
+ *   give     redis        yes
+ *   adopt    redis        yes
  */
 #ifndef STILE_LOCK_OPS_H
 #define STILE_LOCK_OPS_H
@@ -27,6 +31,7 @@
 
 #include "base/gate.h"
 #include "base/wait.h"
+#include "base/watch.h"
 
 struct stile_lock_ops {
     /* sizeof the backend's lock, whose first member is a struct stile_lock.  The
@@ -52,6 +57,14 @@ struct stile_lock_ops {
     stile_status (*release)(stile_lock *lock, const stile_hold *hold);
     stile_status (*extend)(stile_lock *lock, const stile_hold *hold, int64_t add_ms);
     stile_status (*check)(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);
+    stile_status (*hand_over)(stile_lock *lock, const stile_hold *hold);
+    /* Whether the lock is taken by a hold without an end that the calling thread took
+     * and never handed over.  True only if that is so for sure. */
+    bool (*own)(stile_lock *lock);
+    /* Attaches the watch: STILE_OK, STILE_NOT_HELD, or a failure. */
+    stile_status (*watch)(stile_lock *lock, const stile_hold *hold, struct stile_watch *watch);
+    stile_status (*give)(stile_lock *lock, const stile_hold *hold, char token[STILE_TOKEN_SIZE]);
+    stile_status (*adopt)(stile_lock *lock, const char *token, stile_hold *hold);
 };
 
 /* The part of a handle that the core knows. */

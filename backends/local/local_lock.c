@@ -8,8 +8,8 @@
  * both the slow way, under the queue's mutex.
  *
  * Whenever the mutex is free:
- *   - QUEUED is set if somebody is in the queue or the object is closed, and
- *     only then;
+ *   - QUEUED is set if somebody is in the queue, the hold is watched or the
+ *     object is closed, and only then;
  *   - if somebody is in the queue, the lock is held or somebody is awake: told
  *     STILE_AGAIN, and owing an attempt.
  * So whoever leaves without the lock passes the wake-up on.
@@ -22,9 +22,11 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/deadline.h"
 #include "base/error.h"
+#include "base/token.h"
 
 #define HELD UINT64_C(1)
 #define QUEUED UINT64_C(2)
@@ -50,13 +52,17 @@ struct local_lock_object {
     struct stile_link queue;  /* struct stile_waiter, first come first */
     unsigned awake;           /* waiters told STILE_AGAIN that owe an attempt */
     bool closed;              /* once true, stays true */
-    /* If the holder has a lease: its fence, and when it ends. */
-    uint64_t lapse_fence;
+    /* The last hold that had a lease, and when that ends. */
+    stile_hold leased;
     int64_t lapse_ns;
+    bool watched;              /* the holder has no lease, and may have watches: */
+    struct stile_link watches; /* under the space's watch_mutex */
     /* How many looks it took lately until the lock came free; a hint. */
     _Atomic uint32_t spins;
     /* On a line of its own: written by every acquire and release. */
     _Alignas(64) _Atomic uint64_t word;
+    /* Who took the lock last, beside the end of its fence: see owner_of(). */
+    _Atomic uint64_t owner;
 };
 
 struct local_lock {
@@ -91,6 +97,22 @@ static int64_t length_ms(const stile_lock_options *options)
     return options->lease_ms;
 }
 
+/*
+ * A thread, in the upper half, and the hold that it took.  Written by whoever makes it
+ * the owner, after the word and before anybody has the hold.  So what was written for a
+ * fence is there when the word has that fence or a later one, and a note of another
+ * fence says nothing: nobody has to take it back.
+ */
+static uint64_t owner_of(uint64_t fence, uint64_t thread)
+{
+    return (thread & ~(uint64_t)UINT32_MAX) | (uint32_t)fence;
+}
+
+static void note_owner(struct local_lock_object *object, uint64_t fence, uint64_t thread)
+{
+    os_store(&object->owner, owner_of(fence, thread), memory_order_relaxed);
+}
+
 static void fill(const struct local_lock_object *object, uint64_t fence, stile_hold *hold)
 {
     hold->fence = fence;
@@ -104,7 +126,7 @@ static void fill(const struct local_lock_object *object, uint64_t fence, stile_h
 
 static uint64_t queued_flag(const struct local_lock_object *object)
 {
-    return object->closed || !list_empty(&object->queue) ? QUEUED : 0;
+    return object->closed || object->watched || !list_empty(&object->queue) ? QUEUED : 0;
 }
 
 /* Makes QUEUED what it has to be, on a word whose other bits may move. */
@@ -118,8 +140,9 @@ static void settle_flag(struct local_lock_object *object)
 
 /* Fills the hold of a new owner with this fence. */
 static void grant(struct local_lock_object *object, uint64_t fence,
-                  const stile_lock_options *options, stile_hold *hold)
+                  const stile_lock_options *options, uint64_t thread, stile_hold *hold)
 {
+    note_owner(object, fence, thread);
     fill(object, fence, hold);
     if (ends(options)) {
         struct stile_lease_terms terms = {.object = object,
@@ -130,9 +153,9 @@ static void grant(struct local_lock_object *object, uint64_t fence,
         terms.valid_until_ns = later_ns(stile__boottime_ns(), length_ms(options));
         if (options->max_hold_ms != 0)
             terms.max_until_ns = later_ns(stile__boottime_ns(), options->max_hold_ms);
-        object->lapse_fence = fence;
         object->lapse_ns = terms.valid_until_ns;
         stile__lease_arm(&object->space->leases, &terms, hold);
+        object->leased = *hold;
     }
 }
 
@@ -164,11 +187,28 @@ static bool wants_handoff(const struct stile_waiter *waiter)
            (waiter->woken_ns != 0 && stile__monotonic_ns() - waiter->woken_ns >= HANDOFF_NS);
 }
 
+/* The hold has ended in this way. */
+static void tell_watches(struct local_lock_object *object, uint64_t fence, stile_hold_state end)
+{
+    struct stile_mutex *mutex = &object->space->watch_mutex;
+
+    /* An owner who gives it back has told the watches of its lease. */
+    if (end == STILE_HOLD_LOST && object->leased.fence == fence)
+        stile__lease_lost(&object->space->leases, &object->leased);
+    if (!object->watched)
+        return;
+    object->watched = false;
+    stile__mutex_lock(mutex);
+    stile__watches_end(&object->watches, end);
+    stile__mutex_unlock(mutex);
+}
+
 /*
- * The hold of this fence is over: the lock passes to the first in the queue, or
- * comes free.  False: it was over before.
+ * The hold of this fence is over, in this way: the lock passes to the first in the
+ * queue, or comes free.  False: it was over before.
  */
-static bool pass_on(struct local_lock_object *object, uint64_t fence, struct stile_parker **wake)
+static bool pass_on(struct local_lock_object *object, uint64_t fence, stile_hold_state end,
+                    struct stile_parker **wake)
 {
     struct stile_waiter *first = NULL;
     uint64_t word = os_load(&object->word, memory_order_relaxed), next;
@@ -185,11 +225,12 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, struct sti
         /* acq_rel: what the old owner did is seen by the new one, which may not
          * touch the word at all. */
     } while (!os_cas(&object->word, &word, next, memory_order_acq_rel));
+    tell_watches(object, fence, end);
     if (first == NULL) {
         wake_first(object, wake);
     } else {
         list_remove(&first->link);
-        grant(object, fence + 1, first->options, &first->hold);
+        grant(object, fence + 1, first->options, first->thread, &first->hold);
         stile__settle(first, STILE_OK, wake);
     }
     settle_flag(object);
@@ -202,9 +243,9 @@ static void lapse_due(struct local_lock_object *object, struct stile_parker **wa
     uint64_t word = os_load(&object->word, memory_order_relaxed);
 
     *wake = NULL;
-    if ((word & HELD) && object->lapse_fence == word >> FENCE_SHIFT &&
+    if ((word & HELD) && object->leased.fence == word >> FENCE_SHIFT &&
         stile__boottime_ns() >= object->lapse_ns)
-        pass_on(object, object->lapse_fence, wake);
+        pass_on(object, object->leased.fence, STILE_HOLD_LOST, wake);
 }
 
 /*
@@ -249,7 +290,7 @@ static void spin(struct local_lock_object *object)
     os_store(&object->spins, usual, memory_order_relaxed);
 }
 
-static bool take_fast(struct local_lock_object *object, stile_hold *hold)
+static inline bool take_fast(struct local_lock_object *object, uint64_t thread, stile_hold *hold)
 {
     uint64_t word = os_load(&object->word, memory_order_relaxed);
 
@@ -258,6 +299,7 @@ static bool take_fast(struct local_lock_object *object, stile_hold *hold)
         return false;
     hold->slot = 0;
     fill(object, (word >> FENCE_SHIFT) + 1, hold);
+    note_owner(object, (word >> FENCE_SHIFT) + 1, thread);
     return true;
 }
 
@@ -269,6 +311,12 @@ static void set_recheck(const struct local_lock_object *object, struct stile_wai
     if (stile__space_forked(&object->space->base))
         at_ns = later_ns(stile__monotonic_ns(), FORKED_LOOK_MS);
     os_store(&waiter->recheck_ns, at_ns, memory_order_relaxed);
+}
+
+/* Who will have the hold. */
+static uint64_t thread_of(const struct stile_waiter *waiter)
+{
+    return waiter != NULL ? waiter->thread : stile__thread_number();
 }
 
 static void queue_up(struct local_lock_object *object, struct stile_waiter *waiter)
@@ -302,7 +350,7 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     if (object->closed || ((struct local_lock *)lock)->shut) {
         status = STILE_CLOSED;
     } else if (take(object, behind, may_queue, &fence)) {
-        grant(object, fence, options, hold);
+        grant(object, fence, options, thread_of(waiter), hold);
         status = STILE_OK;
     } else if (may_queue) {
         queue_up(object, waiter);
@@ -331,7 +379,7 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
 
     if (waiter != NULL && !ends(options) && !woken && stile__cpus() > 1) {
         spin(object);
-        if (take_fast(object, hold))
+        if (take_fast(object, thread_of(waiter), hold))
             return STILE_OK;
     }
     if (waiter != NULL)
@@ -355,9 +403,9 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
 static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_options *options,
                                        struct stile_waiter *waiter, stile_hold *hold)
 {
-    /* Who was woken owes the queue's mutex a visit. */
-    if (!ends(options) && (waiter == NULL || waiter->woken_ns == 0) &&
-        take_fast(object_of(lock), hold))
+    uint64_t thread = os_thread_known();
+
+    if (waiter == NULL && thread != 0 && !ends(options) && take_fast(object_of(lock), thread, hold))
         return STILE_OK;
     return acquire_slowly(lock, options, waiter, hold);
 }
@@ -415,7 +463,8 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
         return status;
     /* Also when the lease is over: with its slot gone, nobody else ends it. */
     stile__mutex_lock(&object->mutex);
-    passed = pass_on(object, hold->fence, &wake);
+    passed =
+        pass_on(object, hold->fence, status == STILE_OK ? STILE_RELEASED : STILE_HOLD_LOST, &wake);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
         stile__unpark(wake);
@@ -477,9 +526,151 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
             valid_ns = max_ns;
         status = stile__lease_prolong(leases, hold, valid_ns);
     }
-    if (status == STILE_OK && object->lapse_fence == hold->fence)
+    if (status == STILE_OK && object->leased.fence == hold->fence)
         object->lapse_ns = valid_ns;
     stile__mutex_unlock(&object->mutex);
+    return status;
+}
+
+/* ---- what an owner has done ------------------------------------------------------------ */
+
+static bool local_lock_own(stile_lock *lock)
+{
+    struct local_lock_object *object = object_of(lock);
+    /* Acquire: who sees the word of a later hold sees who has it. */
+    uint64_t word = os_load(&object->word, memory_order_acquire);
+    bool own = (word & HELD) && os_load(&object->owner, memory_order_relaxed) ==
+                                    owner_of(word >> FENCE_SHIFT, stile__thread_number());
+
+    if (!own)
+        return false;
+    stile__mutex_lock(&object->mutex);
+    own = object->leased.fence != word >> FENCE_SHIFT;
+    stile__mutex_unlock(&object->mutex);
+    return own;
+}
+
+static stile_status local_lock_hand_over(stile_lock *lock, const stile_hold *hold)
+{
+    struct local_lock_object *object = object_of(lock);
+    uint64_t owner = os_load(&object->owner, memory_order_relaxed);
+    int64_t valid_ms;
+    stile_status status = local_lock_check(lock, hold, &valid_ms);
+
+    /* Fails if the hold has ended meanwhile, and the next owner is noted. */
+    if (status == STILE_OK && (uint32_t)owner == (uint32_t)hold->fence)
+        os_cas(&object->owner, &owner, owner_of(hold->fence, 0), memory_order_relaxed);
+    return status;
+}
+
+static stile_status local_lock_watch(stile_lock *lock, const stile_hold *hold,
+                                     struct stile_watch *watch)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_mutex *mutex = &object->space->watch_mutex;
+    bool held;
+
+    if (hold->object != object)
+        return STILE_NOT_HELD;
+    watch->copied = true;
+    if (hold->slot != 0)
+        return stile__lease_watch(&object->space->leases, hold, watch);
+    watch->mutex = mutex;
+    stile__mutex_lock(&object->mutex);
+    /* From here on its release comes the slow way. */
+    held = (os_or(&object->word, QUEUED, memory_order_relaxed) & ~QUEUED) == held_word(hold);
+    if (held) {
+        object->watched = true;
+        stile__mutex_lock(mutex);
+        stile__watch_attach(watch, &object->watches, STILE_HELD);
+        stile__mutex_unlock(mutex);
+    }
+    settle_flag(object);
+    stile__mutex_unlock(&object->mutex);
+    return held ? STILE_OK : STILE_NOT_HELD;
+}
+
+/* Under the mutex: the hold of this fence gets the next one, and the lock stays taken. */
+static bool renumber(struct local_lock_object *object, uint64_t fence)
+{
+    uint64_t word = os_load(&object->word, memory_order_relaxed);
+
+    /* acq_rel: what the old owner did is seen by the new one. */
+    do {
+        if ((word & ~QUEUED) != (fence << FENCE_SHIFT | HELD))
+            return false;
+    } while (!os_cas(&object->word, &word, word + NEXT_FENCE, memory_order_acq_rel));
+    return true;
+}
+
+static stile_status local_lock_give(stile_lock *lock, const stile_hold *hold,
+                                    char text[STILE_TOKEN_SIZE])
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_token token = {.id = {object->space->token_id, 0}, .fence = hold->fence + 1};
+    stile_status status = STILE_OK;
+
+    if (hold->object != object)
+        return STILE_NOT_HELD;
+    stile__mutex_lock(&object->mutex);
+    if (hold->slot != 0)
+        status = stile__lease_rename(&object->space->leases, hold, token.fence, &object->leased);
+    if (status == STILE_OK && !renumber(object, hold->fence))
+        status = STILE_NOT_HELD;
+    if (status == STILE_OK)
+        tell_watches(object, hold->fence, STILE_RELEASED);
+    settle_flag(object);
+    stile__mutex_unlock(&object->mutex);
+    if (status == STILE_OK)
+        stile__token_write(&token, object->named.name, strlen(object->named.name), text);
+    return status;
+}
+
+/* Under the mutex.  *old is the hold whose lease has to end outside. */
+static stile_status adopt(stile_lock *lock, uint64_t fence, stile_hold *hold, stile_hold *old)
+{
+    struct local_lock_object *object = object_of(lock);
+
+    if (object->closed || ((struct local_lock *)lock)->shut)
+        return stile__fail(STILE_CLOSED, "the space or the handle was closed");
+    if (!renumber(object, fence))
+        return STILE_LOST;
+    if (object->leased.fence == fence)
+        *old = object->leased;
+    grant(object, fence + 1, &lock->options, stile__thread_number(), hold);
+    return STILE_OK;
+}
+
+static stile_status local_lock_adopt(stile_lock *lock, const char *text, stile_hold *hold)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_leases *leases = &object->space->leases;
+    stile_hold taken = STILE_HOLD_INIT, old = STILE_HOLD_INIT;
+    struct stile_lease_terms terms;
+    struct stile_parker *wake;
+    struct stile_token token;
+    stile_status status;
+
+    status = stile__token_read(text, object->named.name, strlen(object->named.name), &token);
+    if (status == STILE_OK && token.id[0] != object->space->token_id)
+        status = stile__fail(STILE_INVALID, "token is of another space");
+    if (status == STILE_OK && ends(&lock->options))
+        status = stile__lease_reserve(leases, &taken.slot);
+    if (status != STILE_OK)
+        return status;
+    stile__mutex_lock(&object->mutex);
+    lapse_due(object, &wake);
+    status = adopt(lock, token.fence, &taken, &old);
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+    /* Whatever became of it: it is not the holder's any more. */
+    if (old.slot != 0)
+        stile__lease_end(leases, &old, &terms);
+    if (status == STILE_OK)
+        *hold = taken;
+    else
+        stile__lease_unreserve(leases, taken.slot);
     return status;
 }
 
@@ -547,8 +738,11 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     object->awake = 0;
     /* It may be made while the space is being closed, after the others were told. */
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
-    object->lapse_fence = 0;
+    object->leased = (stile_hold)STILE_HOLD_INIT;
     object->lapse_ns = INT64_MAX;
+    object->watched = false;
+    list_init(&object->watches);
+    atomic_init(&object->owner, 0);
     floor = os_load(&space->fence_floor, memory_order_relaxed);
     atomic_init(&object->spins, 0);
     atomic_init(&object->word, floor << FENCE_SHIFT | queued_flag(object));
@@ -590,7 +784,7 @@ void stile__local_lock_lapse(struct stile_named *named, uint64_t fence)
     struct stile_parker *wake;
 
     stile__mutex_lock(&object->mutex);
-    pass_on(object, fence, &wake);
+    pass_on(object, fence, STILE_HOLD_LOST, &wake);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
         stile__unpark(wake);
@@ -608,4 +802,9 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .release = local_lock_release,
     .extend = local_lock_extend,
     .check = local_lock_check,
+    .hand_over = local_lock_hand_over,
+    .own = local_lock_own,
+    .watch = local_lock_watch,
+    .give = local_lock_give,
+    .adopt = local_lock_adopt,
 };

@@ -62,6 +62,7 @@ struct stile_waiter {
     bool last;           /* attempt once, do not queue again */
     int64_t deadline_ns; /* of the wait, monotonic; INT64_MAX: none */
     int64_t back_ns;     /* when the call has to be back at the latest */
+    uint64_t thread;     /* who will have the hold; 0: not known */
     /* When the engine is to call poll, monotonic; INT64_MAX: never. */
     _Atomic int64_t recheck_ns;
 
