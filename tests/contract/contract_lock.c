@@ -529,6 +529,9 @@ int main(int argc, char **argv)
     failed += contract_lock_lease();
     failed += contract_lock_wait();
     failed += contract_lock_space();
+    failed += contract_lock_watch();
+    failed += contract_lock_give();
+    failed += contract_lock_deadlock();
     contract_end();
     return failed == 0 ? 0 : 1;
 }

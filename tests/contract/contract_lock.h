@@ -8,5 +8,8 @@ int contract_lock_arguments(void);
 int contract_lock_lease(void);
 int contract_lock_wait(void);
 int contract_lock_space(void);
+int contract_lock_watch(void);
+int contract_lock_give(void);
+int contract_lock_deadlock(void);
 
 #endif
