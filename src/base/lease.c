@@ -99,9 +99,13 @@ static bool grow(struct stile_leases *leases)
 static int64_t next_renewal(const struct stile_lease *lease, int64_t now)
 {
     const struct stile_lease_terms *terms = &lease->terms;
+    int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
 
-    if (!terms->renewed ||
-        atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed) >= terms->max_until_ns)
+    if (!terms->renewed)
+        return INT64_MAX;
+    /* What is left to the bound is what belief falls short of a lease by. */
+    if (terms->max_until_ns != INT64_MAX &&
+        valid >= terms->max_until_ns - terms->lease_ms * MS / 100 - 3 * MS)
         return INT64_MAX;
     return now + terms->lease_ms * MS / 3;
 }

@@ -226,6 +226,30 @@ static void an_answer_after_the_end_of_belief_revives_nothing(void **state)
     end();
 }
 
+static void no_renewal_is_sent_once_belief_reaches_max_hold(void **state)
+{
+    struct told told = {.count = {0}};
+    int64_t began_ms, lost_ms;
+    stile_watch *watched;
+    stile_hold hold;
+    int renewed;
+
+    (void)state;
+    begin("lease_ms=600&max_hold_ms=900&command_timeout_ms=200");
+    renewed = script_rule(lock_renew, .action = PROXY_WATCH);
+    began_ms = test_now_ms();
+    expect_ok(stile_lock_acquire(far, SOON_MS, &hold));
+    watched = watch(far, &hold, &told);
+    lost_ms = await_told(&told, STILE_HOLD_LOST);
+    assert_in_range(lost_ms - began_ms, 900 - 9 - 4, 900 + SLACK_MS);
+    /* At a third of the lease, and at two. */
+    assert_in_range(proxy_rule_counts(proxy, renewed).matched, 1, 2);
+    expect_status(stile_lock_release(far, &hold), STILE_LOST);
+    stile_watch_close(watched);
+    scene_expect_free(near, SLACK_MS);
+    end();
+}
+
 /* ---- release against renewal -------------------------------------------------------------- */
 
 static void a_renewal_that_arrives_after_the_release_harms_nobody(void **state)
@@ -423,6 +447,7 @@ int main(void)
         cmocka_unit_test(a_suspect_hold_is_held_again_when_a_renewal_succeeds),
         cmocka_unit_test(a_renewal_that_hangs_delays_no_news_of_a_loss),
         cmocka_unit_test(an_answer_after_the_end_of_belief_revives_nothing),
+        cmocka_unit_test(no_renewal_is_sent_once_belief_reaches_max_hold),
         cmocka_unit_test(a_renewal_that_arrives_after_the_release_harms_nobody),
         cmocka_unit_test(a_release_that_is_late_is_followed_by_no_renewal),
         cmocka_unit_test(a_release_at_the_time_of_a_renewal_is_one_of_both),
