@@ -18,43 +18,43 @@ static int64_t keep_until(const stile_lock_options *options)
     return options->min_hold_ms == 0 ? 0 : later_ns(stile__boottime_ns(), options->min_hold_ms);
 }
 
-/* Fills hold, whose id and slot are set, and arms its lease. */
 void stile__redis_arm(struct redis_object *object, const stile_lock_options *options,
-                      int64_t remote, int64_t valid_until_ns, bool claim, int64_t copies_until_ns,
-                      stile_hold *hold)
+                      const struct taken *taken, stile_hold *hold)
 {
     struct stile_lease_terms terms = {.object = object,
-                                      .fence = (uint64_t)remote << 10,
+                                      .fence = taken->fence,
                                       .id = {hold->id[0], hold->id[1]},
-                                      .valid_until_ns = valid_until_ns,
+                                      .valid_until_ns = taken->valid_until_ns,
                                       .lease_ms = stile__redis_lease_ms(options),
                                       .max_until_ns = max_until(options),
                                       .renewed = !options->fixed_lease,
-                                      .claim = claim,
-                                      .copies_until_ns = copies_until_ns,
-                                      .keep_until_ns = keep_until(options)};
+                                      .claim = taken->claim,
+                                      .copies_until_ns = taken->copies_until_ns,
+                                      .keep_until_ns = keep_until(options),
+                                      .thread = taken->thread};
 
     hold->object = object;
     hold->fence = terms.fence;
     stile__lease_arm(&object->space->leases, &terms, hold);
+    os_store(&object->taken_slot, hold->slot, memory_order_relaxed);
 }
 
-/*
- * The server says that hold's op id is the owner.  The clock is read last: what is
- * over before it could return is given back.
- */
 stile_status stile__redis_become_owner(struct redis_object *object,
                                        const stile_lock_options *options,
-                                       const struct acquire *acquire, stile_hold *hold)
+                                       const struct acquire *acquire, uint64_t thread,
+                                       stile_hold *hold)
 {
-    int64_t valid = stile__redis_belief(acquire->exchange.sent_ns, acquire->left_ms);
-    int64_t copies = acquire->copies ? stile__redis_copies_until(object->space) : 0;
+    struct taken taken = {
+        .fence = (uint64_t)acquire->remote << 10, .thread = thread, .claim = acquire->unclaimed};
 
-    if (stile__boottime_ns() >= valid) {
+    taken.valid_until_ns = stile__redis_belief(acquire->exchange.sent_ns, acquire->left_ms);
+    if (acquire->copies)
+        taken.copies_until_ns = stile__redis_copies_until(object->space);
+    if (stile__boottime_ns() >= taken.valid_until_ns) {
         stile__redis_orphan(object, hold->id, options);
         return STILE_TIMEOUT;
     }
-    stile__redis_arm(object, options, acquire->remote, valid, acquire->unclaimed, copies, hold);
+    stile__redis_arm(object, options, &taken, hold);
     return STILE_OK;
 }
 
@@ -185,6 +185,33 @@ stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_
     status = stile__lease_state(&object->space->leases, hold, &valid_ns);
     if (status == STILE_OK)
         *valid_ms = remaining_ms(valid_ns);
+    return status;
+}
+
+stile_status stile__redis_renew_id(struct redis_object *object, const uint64_t id[2],
+                                   int64_t lease_ms, int64_t *valid_until_ns)
+{
+    struct redis_space *space = object->space;
+    struct id_text op;
+    struct number lease;
+    const struct redis_slice keys[3] = {object->keys[REDIS_LOCK], object->keys[REDIS_FENCE],
+                                        object->keys[REDIS_WAITERS]};
+    const struct redis_slice args[3] = {id_slice(&op, id), number_slice(&lease, lease_ms),
+                                        slice_of("1", 1)};
+    struct answer_int answer = {.exchange = {.call = {&stile__script_lock_renew, keys, 3, args, 3},
+                                             .patience = REDIS_PATIENT,
+                                             .repeatable = true,
+                                             .take = stile__redis_take_value}};
+    stile_status status = stile__line_exchange(&space->line, &answer.exchange,
+                                               stile__redis_command_until(space, INT64_MAX));
+
+    if (status == STILE_TIMEOUT)
+        return stile__fail(STILE_UNREACHABLE, "%s is too slow", space->base.settings.shown);
+    /* What stands there instead is not this hold. */
+    if (status == STILE_WRONG_KIND || (status == STILE_OK && answer.value <= 0))
+        return STILE_LOST;
+    if (status == STILE_OK)
+        *valid_until_ns = stile__redis_belief(answer.exchange.sent_ns, answer.value);
     return status;
 }
 

@@ -124,9 +124,10 @@ STILE_API void stile_lock_close(stile_lock *lock);
  *   STILE_TIMEOUT      somebody else held it for all of timeout_ms;
  *   STILE_CANCELLED    the options' cancellation was fired;
  *   STILE_CLOSED       the space or the handle was closed;
- *   STILE_DEADLOCK     the wait would be without limit, and the calling thread
- *                      itself took the hold that it waits for, and never said
- *                      with stile_lock_hand_over() that another goes on with it;
+ *   STILE_DEADLOCK     the wait would be without limit or cancellation, and the
+ *                      calling thread itself took the hold that it waits for, and
+ *                      never said with stile_lock_hand_over() that another goes on
+ *                      with it;
  *   STILE_INVALID      an argument is wrong;
  *   STILE_NO_MEMORY    and nothing was changed;
  *   STILE_UNREACHABLE  the server could not be asked (redis);
@@ -302,6 +303,9 @@ STILE_API STILE_MUST_CHECK stile_status stile_lock_give(stile_lock *lock, const 
  * token  from stile_lock_give(), of the same lock.
  * hold   receives the hold; its fence is at least that of the hold given away.
  *        Written only with STILE_OK.
+ *
+ * With local: what is left of the giver's min_hold_ms goes on; with redis:// it is
+ * not known here, and that of the handle counts from now.
  *
  * Returns STILE_OK, and the caller owes one stile_lock_release(); STILE_LOST when
  * the lease has ended or it was released; STILE_INVALID when the token is none or
