@@ -47,7 +47,8 @@ struct bench_metric {
 struct bench_contender {
     const char *name;
     /* One run: writes a value for each metric.  False, and a line on stderr, when it
-     * cannot be measured.  NULL: this peer is not installed, which is reported. */
+     * could not be measured; a peer of which fewer than BENCH_RUNS_MIN runs succeed has
+     * no ratio.  NULL: this peer is not installed. */
     bool (*run)(void *context, double *values);
     void *context;
     /* What the ratio stile / this one has to reach, by the first metric; 0: the
@@ -74,7 +75,8 @@ struct bench_match {
     double limits[BENCH_METRICS_MAX];
 };
 
-/* Runs and reports it. */
+/* Runs and reports it.  False, and a line on stderr, unless everybody who is installed
+ * could be measured. */
 bool bench_match_run(const struct bench_options *options, const struct bench_match *match);
 
 /*
@@ -103,8 +105,8 @@ struct bench_series {
 };
 
 /* Prints a match whose runs are over, and its lines of JSON.  series has
- * metric_count of them for each contender. */
-void bench_report(const struct bench_options *options, const struct bench_match *match,
+ * metric_count of them for each contender.  False: some peer could not be measured. */
+bool bench_report(const struct bench_options *options, const struct bench_match *match,
                   struct bench_series *series);
 
 /* ---- placement (place.c) ---------------------------------------------------------- */

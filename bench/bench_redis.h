@@ -103,7 +103,7 @@ bool bench_peer_installed(const struct bench_peer *peer);
  *   take    the same                      in each round: acquires, BENCH_QUEUE_NS after
  *                                         its begin; answers when it had it, each time
  */
-#define BENCH_QUEUE_NS INT64_C(10000000)
+#define BENCH_QUEUE_NS INT64_C(20000000)
 #define BENCH_IDLE_NS INT64_C(50000000)
 
 enum { BENCH_ROUNDS_MAX = 64 };

@@ -204,7 +204,7 @@ int bench_client_main(int argc, char **argv)
 {
     const struct work *work = argc == 3 ? find_work(argv[1]) : NULL;
     struct client client = {.hold = STILE_HOLD_INIT};
-    int64_t told[4];
+    int64_t told[4] = {0};
     bool good;
 
     if (work == NULL) {

@@ -14,7 +14,7 @@
 #define SLOW_SPREAD_NS INT64_C(200000000)
 #define SLOW_SLACK_NS INT64_C(350000000)
 
-enum { ROUNDS = 20, ROUNDS_QUICK = 6, ROUNDS_SLOW = 5 };
+enum { ROUNDS = 20, ROUNDS_QUICK = 6, ROUNDS_SLOW = 5, ATTEMPTS = 3 };
 
 struct pair {
     const struct bench_peer *peer;
@@ -30,31 +30,50 @@ struct stage {
 
 /* ---- a run ------------------------------------------------------------------------------ */
 
-static bool run_pair(void *context, double *values)
+/* Lets both go through their rounds, and writes how long the hand-off took in each that
+ * went as it should: on a busy machine somebody may come too late for one. */
+static bool run_rounds(struct pair *pair, double *latencies, size_t *count)
 {
-    struct pair *pair = context;
     int64_t spread = pair->peer->slow ? SLOW_SPREAD_NS : SPREAD_NS;
     int64_t slack = pair->peer->slow ? SLOW_SLACK_NS : SLACK_NS;
-    int64_t orders[4] = {(int64_t)bench_now_ns() + SOON_NS,
-                         BENCH_QUEUE_NS + BENCH_IDLE_NS + spread + slack, spread, pair->rounds};
+    int64_t period = BENCH_QUEUE_NS + BENCH_IDLE_NS + spread + slack;
+    int64_t orders[4] = {(int64_t)bench_now_ns() + SOON_NS, period, spread, pair->rounds};
     double given[BENCH_ROUNDS_MAX], taken[BENCH_ROUNDS_MAX];
-    size_t i, count = (size_t)pair->rounds;
+    size_t i, rounds = (size_t)pair->rounds;
 
     if (!bench_client_tell(&pair->giver, orders, 4) ||
         !bench_client_tell(&pair->taker, orders, 4) ||
-        !bench_client_answer(&pair->giver, given, count) ||
-        !bench_client_answer(&pair->taker, taken, count))
+        !bench_client_answer(&pair->giver, given, rounds) ||
+        !bench_client_answer(&pair->taker, taken, rounds))
         return false;
-    for (i = 0; i < count; i++) {
-        taken[i] = (taken[i] - given[i]) / 1000;
-        if (taken[i] < 0 || taken[i] > (double)orders[1] / 1000) {
-            fprintf(stderr, "stile-bench: R7: %s: a round went wrong\n", pair->peer->name);
-            return false;
-        }
+    *count = 0;
+    for (i = 0; i < rounds; i++) {
+        double latency = taken[i] - given[i];
+
+        if (latency > 0 && latency < (double)period)
+            latencies[(*count)++] = latency / 1000;
     }
-    values[0] = bench_median(taken, count);
+    return true;
+}
+
+static bool run_pair(void *context, double *values)
+{
+    struct pair *pair = context;
+    double latencies[BENCH_ROUNDS_MAX];
+    size_t count = 0;
+    int attempt;
+
+    for (attempt = 0; attempt < ATTEMPTS && count * 2 < (size_t)pair->rounds; attempt++) {
+        if (!run_rounds(pair, latencies, &count))
+            return false;
+    }
+    if (count * 2 < (size_t)pair->rounds) {
+        fprintf(stderr, "stile-bench: R7: %s: most rounds went wrong\n", pair->peer->name);
+        return false;
+    }
+    values[0] = bench_median(latencies, count);
     /* By rank, which is the worst while there are no more than a hundred. */
-    values[1] = taken[(count * 99 + 99) / 100 - 1];
+    values[1] = latencies[(count * 99 + 99) / 100 - 1];
     return true;
 }
 

@@ -20,10 +20,17 @@ struct foreign {
     struct bench_client client;
 };
 
-struct stage {
-    struct test_server server;
+/* Ours: as it comes, and with fence=off. */
+enum { FENCED, UNFENCED, KINDS };
+
+struct own {
     stile *space;
     stile_lock *lock;
+};
+
+struct stage {
+    struct test_server server;
+    struct own own[KINDS];
     struct textbook textbook;
     size_t count;
     struct foreign foreign[BENCH_PEERS_MAX];
@@ -36,34 +43,44 @@ static void stage_fini(struct stage *stage)
     for (i = 0; i < stage->count; i++)
         bench_client_end(&stage->foreign[i].client);
     textbook_close(&stage->textbook);
-    stile_lock_close(stage->lock);
-    stile_close(stage->space);
+    for (i = 0; i < KINDS; i++) {
+        stile_lock_close(stage->own[i].lock);
+        stile_close(stage->own[i].space);
+    }
     test_server_stop(&stage->server);
+}
+
+/* query: what stands behind the server in the URL. */
+static bool open_own(const struct bench_options *options, struct stage *stage, const char *query,
+                     struct own *own)
+{
+    char url[256];
+
+    snprintf(url, sizeof url, "%s%s",
+             options->unix_socket ? test_server_unix_url(&stage->server)
+                                  : test_server_tcp_url(&stage->server),
+             query);
+    if (stile_open(url, NULL, &own->space) == STILE_OK &&
+        stile_lock_open(own->space, "bench", NULL, &own->lock) == STILE_OK)
+        return true;
+    fprintf(stderr, "stile-bench: %s: %s\n", url, stile_error_detail());
+    return false;
 }
 
 /* With the placement that the caller has, which the server inherits. */
 static bool stage_init(const struct bench_options *options, struct stage *stage)
 {
     struct test_server_options server = {.tcp = true};
-    const char *url;
 
     memset(stage, 0, sizeof *stage);
     if (!test_server_start(&server, &stage->server))
         return false;
-    url = options->unix_socket ? test_server_unix_url(&stage->server)
-                               : test_server_tcp_url(&stage->server);
-    if (stile_open(url, NULL, &stage->space) != STILE_OK ||
-        stile_lock_open(stage->space, "bench", NULL, &stage->lock) != STILE_OK) {
-        fprintf(stderr, "stile-bench: %s: %s\n", url, stile_error_detail());
-        stage_fini(stage);
-        return false;
-    }
-    if (!textbook_open(&stage->textbook, TEXTBOOK_POLL,
-                       bench_address(options, &stage->server).text)) {
-        stage_fini(stage);
-        return false;
-    }
-    return true;
+    if (open_own(options, stage, "", &stage->own[FENCED]) &&
+        open_own(options, stage, "?fence=off", &stage->own[UNFENCED]) &&
+        textbook_open(&stage->textbook, TEXTBOOK_POLL, bench_address(options, &stage->server).text))
+        return true;
+    stage_fini(stage);
+    return false;
 }
 
 static bool start_foreign(const struct bench_options *options, struct stage *stage)
@@ -89,14 +106,14 @@ static bool start_foreign(const struct bench_options *options, struct stage *sta
 
 static bool stile_pairs(void *context, unsigned turns)
 {
-    struct stage *stage = context;
+    struct own *own = context;
     bool good = true;
 
     while (turns-- > 0) {
         stile_hold hold;
 
-        good &= stile_lock_acquire(stage->lock, STILE_FOREVER, &hold) == STILE_OK &&
-                stile_lock_release(stage->lock, &hold) == STILE_OK;
+        good &= stile_lock_acquire(own->lock, STILE_FOREVER, &hold) == STILE_OK &&
+                stile_lock_release(own->lock, &hold) == STILE_OK;
     }
     return good;
 }
@@ -182,9 +199,23 @@ static bool run_r1(const struct bench_options *options)
     return bench_unpin() && good;
 }
 
-static bool run_r5_placed(const struct bench_options *options, bool one_core)
+static void add_foreign(struct stage *stage, struct bench_match *match)
 {
-    static struct stage stage;
+    size_t i;
+
+    for (i = 0; i < stage->count; i++) {
+        struct foreign *foreign = &stage->foreign[i];
+        bool there = foreign->client.answers != NULL;
+
+        match->contenders[match->contender_count++] =
+            (struct bench_contender){foreign->peer->name, there ? time_foreign : NULL, foreign, 0};
+    }
+}
+
+/* One after the other: with a fence, as it comes, against all there is; and without
+ * one, against what gives none either. */
+static bool run_r5_staged(const struct bench_options *options, struct stage *stage, bool one_core)
+{
     struct bench_match match = {.row = "R5",
                                 .workload = "lock pair on a server, uncontended",
                                 .placement = bench_redis_placement(options, one_core),
@@ -192,24 +223,27 @@ static bool run_r5_placed(const struct bench_options *options, bool one_core)
                                 .metric_count = 1,
                                 .metrics = {{"time", "us/pair", false}},
                                 .contender_count = 2,
-                                .contenders = {{"stile", time_stile, &stage, 0},
-                                               {"hiredis", time_raw, &stage, one_core ? 1.45 : 0}}};
-    bool good = false;
+                                .contenders = {{"stile", time_stile, &stage->own[FENCED], 0},
+                                               {"hiredis", time_raw, stage, one_core ? 1.45 : 0}}};
+    struct bench_match unfenced = match;
 
-    size_t i;
+    unfenced.workload = "lock pair on a server, uncontended, fence=off";
+    unfenced.contenders[0].context = &stage->own[UNFENCED];
+    unfenced.contenders[1].goal = one_core ? 1.1 : 0;
+    if (!start_foreign(options, stage))
+        return false;
+    add_foreign(stage, &match);
+    return bench_match_run(options, &match) && bench_match_run(options, &unfenced);
+}
+
+static bool run_r5_placed(const struct bench_options *options, bool one_core)
+{
+    static struct stage stage;
+    bool good;
 
     if (!(one_core ? bench_pin(0) : bench_unpin()) || !stage_init(options, &stage))
         return false;
-    good = start_foreign(options, &stage);
-    for (i = 0; i < stage.count; i++) {
-        struct foreign *foreign = &stage.foreign[i];
-        bool there = foreign->client.answers != NULL;
-
-        match.contenders[match.contender_count++] =
-            (struct bench_contender){foreign->peer->name, there ? time_foreign : NULL, foreign, 0};
-    }
-    if (good)
-        good = bench_match_run(options, &match);
+    good = run_r5_staged(options, &stage, one_core);
     stage_fini(&stage);
     return bench_unpin() && good;
 }

@@ -2,7 +2,8 @@
 # usage: awk -f document.awk -v machine=TEXT RESULTS DOCUMENT
 #
 # The table of a row stands between <!-- ROW --> and <!-- end -->; one for which there
-# are no results stays as it is, and so does <!-- machine --> without a text.
+# are no results stays as it is, and so does <!-- machine --> without a text.  Between
+# <!-- slower --> and <!-- end --> stands every peer that beats stile by more than 5 %.
 
 function text(name,    at)
 {
@@ -64,12 +65,35 @@ function table(row,    m, i, c, line, id, metric, contender)
     }
 }
 
+function is_worse(value, better)
+{
+    return better == "higher" ? value + 0 < 0.95 : value + 0 > 1.05
+}
+
+function slower(    m, c, id, line, contender)
+{
+    for (m = 1; m <= known["matches"]; m++) {
+        id = known["matches", m]
+        line = ""
+        for (c = 1; c <= known[id, "contenders"]; c++) {
+            contender = known[id, "contenders", c]
+            if (((id, contender) in ratio) && is_worse(ratio[id, contender], better[id]))
+                line = line (line == "" ? ": " : ", ") contender " " ratio[id, contender]
+        }
+        if (line != "")
+            print "- " row_of[id] ", " shown[id] line
+    }
+}
+
 FNR == NR {
     id = text("row") SUBSEP text("workload") SUBSEP text("placement")
     remember(text("row") SUBSEP "matches", id)
+    remember("matches", id)
+    row_of[id] = text("row")
     shown[id] = text("workload") "; " text("placement")
     if (text("peer") != "") {
         ratio[id, text("peer")] = sprintf("%.2f", number("ratio"))
+        better[id] = text("better")
         next
     }
     remember(id SUBSEP "metrics", text("metric"))
@@ -86,6 +110,12 @@ FNR == NR {
     inside = 1
     print ""
     table($2)
+    print ""
+}
+/^<!-- slower -->$/ && known["matches"] > 0 {
+    inside = 1
+    print ""
+    slower()
     print ""
 }
 /^<!-- machine -->$/ && machine != "" {

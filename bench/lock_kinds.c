@@ -85,42 +85,39 @@ void lock_section_fit(struct lock_section *section, double ns)
 
 /* ---- stile ------------------------------------------------------------------------ */
 
-struct own {
-    stile *space;
-    stile_lock *lock;
-};
-
-static void own_destroy(void *context)
+void lock_own_destroy(void *context)
 {
-    struct own *own = context;
+    struct lock_own *own = context;
 
+    stile_rlock_close(own->rlock);
     stile_lock_close(own->lock);
     stile_close(own->space);
     free(own);
 }
 
-static void *own_create(void)
+void *lock_own_create(void)
 {
-    struct own *own = lock_allocate(sizeof *own);
+    struct lock_own *own = lock_allocate(sizeof *own);
 
     if (own == NULL)
         return NULL;
     if (stile_open("local:", NULL, &own->space) == STILE_OK &&
-        stile_lock_open(own->space, "bench", NULL, &own->lock) == STILE_OK)
+        stile_lock_open(own->space, "bench", NULL, &own->lock) == STILE_OK &&
+        stile_rlock_open(own->space, "bench reentrant", NULL, &own->rlock) == STILE_OK)
         return own;
     fprintf(stderr, "stile-bench: local: %s\n", stile_error_detail());
-    own_destroy(own);
+    lock_own_destroy(own);
     return NULL;
 }
 
-static bool own_lock(void *context, stile_hold *hold)
+static bool own_lock(void *own, stile_hold *hold)
 {
-    return stile_lock_acquire(((struct own *)context)->lock, STILE_FOREVER, hold) == STILE_OK;
+    return stile_lock_acquire(((struct lock_own *)own)->lock, STILE_FOREVER, hold) == STILE_OK;
 }
 
-static bool own_unlock(void *context, stile_hold *hold)
+static bool own_unlock(void *own, stile_hold *hold)
 {
-    return stile_lock_release(((struct own *)context)->lock, hold) == STILE_OK;
+    return stile_lock_release(((struct lock_own *)own)->lock, hold) == STILE_OK;
 }
 LOOPS_OF(own)
 
@@ -233,7 +230,7 @@ static bool parked_sections(void *lock, unsigned turns, struct lock_section *sec
 /* ---- all of them ------------------------------------------------------------------------ */
 
 const struct lock_kind lock_kinds[] = {
-    {.name = "stile", .create = own_create, .destroy = own_destroy, LOCK_CALLS(own)},
+    {.name = "stile", .create = lock_own_create, .destroy = lock_own_destroy, LOCK_CALLS(own)},
     {.name = "pthread_mutex",
      .create = posix_create,
      .destroy = lock_mutex_destroy,

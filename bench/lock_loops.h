@@ -6,6 +6,8 @@
 
 #include "lock_kinds.h"
 
+#include <stile/stile.h>
+
 typedef bool lock_call(void *lock, stile_hold *hold);
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -103,8 +105,19 @@ ALWAYS_INLINE bool loop_nested(lock_call *take, lock_call *give, void *lock, uns
 #define LOCK_CALLS(kind)                                                                           \
     .lock = kind##_lock, .unlock = kind##_unlock, .pairs = kind##_pairs, .sections = kind##_sections
 
+#define REENTRANT_CALLS(kind) .pairs = kind##_pairs, .nested = kind##_nested
+
 /* Zeroed, in cache lines that nothing else is in.  NULL, and a line on stderr. */
 void *lock_allocate(size_t size);
+
+/* A space on local:, and a lock of either kind in it; NULL as above. */
+struct lock_own {
+    stile *space;
+    stile_lock *lock;
+    stile_rlock *rlock;
+};
+void *lock_own_create(void);
+void lock_own_destroy(void *own);
 
 /* A pthread_mutex_t of this type; NULL as above. */
 void *lock_mutex_create(int type);

@@ -1,6 +1,7 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -36,22 +37,27 @@ bool bench_time(bool (*work)(void *context, unsigned turns), void *context, unsi
     return true;
 }
 
-/* One run of each.  The order moves on with every run, so that nobody always
- * follows the same other. */
+/* One run of each, with a NAN for each value that there is none of.  The order moves on
+ * with every run, so that nobody always follows the same other.  False: stile, without
+ * which there is nothing to compare, could not be measured. */
 static bool run_each(const struct bench_match *match, size_t run, double *values)
 {
-    size_t i;
+    size_t i, m;
 
     for (i = 0; i < match->contender_count; i++) {
         size_t c = (run + i) % match->contender_count;
         const struct bench_contender *contender = &match->contenders[c];
+        double *own = &values[c * match->metric_count];
 
-        if (contender->run != NULL &&
-            !contender->run(contender->context, &values[c * match->metric_count])) {
-            fprintf(stderr, "stile-bench: %s: %s could not be measured\n", match->row,
-                    contender->name);
+        if (contender->run != NULL && contender->run(contender->context, own))
+            continue;
+        for (m = 0; m < match->metric_count; m++)
+            own[m] = NAN;
+        if (contender->run != NULL)
+            fprintf(stderr, "stile-bench: %s: %s failed in run %zu\n", match->row, contender->name,
+                    run + 1);
+        if (c == 0)
             return false;
-        }
     }
     return true;
 }
@@ -105,7 +111,7 @@ static bool run_fresh(const struct bench_options *options, const struct bench_ma
 
 static bool run_single(const struct bench_match *match)
 {
-    double values[BENCH_CONTENDERS_MAX * BENCH_METRICS_MAX] = {0};
+    double values[BENCH_CONTENDERS_MAX * BENCH_METRICS_MAX];
     size_t i;
 
     if (!run_each(match, 0, values))
@@ -118,7 +124,7 @@ static bool run_single(const struct bench_match *match)
 bool bench_match_run(const struct bench_options *options, const struct bench_match *match)
 {
     size_t i, run, count = match->contender_count * match->metric_count;
-    double values[BENCH_CONTENDERS_MAX * BENCH_METRICS_MAX] = {0};
+    double values[BENCH_CONTENDERS_MAX * BENCH_METRICS_MAX];
     struct bench_series *series;
     bool going = true;
 
@@ -131,11 +137,13 @@ bool bench_match_run(const struct bench_options *options, const struct bench_mat
     }
     for (run = 0; run < options->runs && going; run++) {
         going = match->fresh ? run_fresh(options, match, values) : run_each(match, run, values);
-        for (i = 0; i < count && going; i++)
-            series[i].values[series[i].count++] = values[i];
+        for (i = 0; i < count && going; i++) {
+            if (!isnan(values[i]))
+                series[i].values[series[i].count++] = values[i];
+        }
     }
     if (going)
-        bench_report(options, match, series);
+        going = bench_report(options, match, series);
     free(series);
     return going;
 }

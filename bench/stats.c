@@ -82,8 +82,8 @@ static void report_best(const struct bench_options *options, const struct bench_
     for (c = 1; c <= match->rival_count; c++) {
         double value = series[c * metrics].median, least = series[best * metrics].median;
 
-        if (match->contenders[c].run == NULL) {
-            printf("  %s / the best: %s is not installed: no ratio\n", match->contenders[0].name,
+        if (series[c * metrics].count < BENCH_RUNS_MIN) {
+            printf("  %s / the best: %s is missing: no ratio\n", match->contenders[0].name,
                    match->contenders[c].name);
             return;
         }
@@ -105,8 +105,9 @@ static void report_metric(const struct bench_options *options, const struct benc
     for (c = 0; c < match->contender_count; c++) {
         struct bench_series *one = &series[c * match->metric_count + m];
 
-        if (match->contenders[c].run == NULL) {
-            printf("  %-16s peer not installed: no ratio\n", match->contenders[c].name);
+        if (one->count < BENCH_RUNS_MIN) {
+            printf("  %-16s %s: no ratio\n", match->contenders[c].name,
+                   match->contenders[c].run == NULL ? "peer not installed" : "failed");
             continue;
         }
         one->median = bench_median(one->values, one->count);
@@ -117,23 +118,28 @@ static void report_metric(const struct bench_options *options, const struct benc
                verdict(series[m].median <= match->limits[m]));
 }
 
-void bench_report(const struct bench_options *options, const struct bench_match *match,
+bool bench_report(const struct bench_options *options, const struct bench_match *match,
                   struct bench_series *series)
 {
     size_t m, c;
+    bool good = true;
 
     printf("%s  %s; %s\n", match->row, match->workload, match->placement);
     for (m = 0; m < match->metric_count; m++)
         report_metric(options, match, m, series);
     for (c = 1; c < match->contender_count; c++) {
         const struct bench_contender *peer = &match->contenders[c];
+        const struct bench_series *one = &series[c * match->metric_count];
 
-        if (peer->run != NULL)
-            report_ratio(options, match, peer->name, peer->name,
-                         series[0].median / series[c * match->metric_count].median, peer->goal);
+        if (one->count >= BENCH_RUNS_MIN)
+            report_ratio(options, match, peer->name, peer->name, series[0].median / one->median,
+                         peer->goal);
+        else
+            good &= peer->run == NULL;
     }
     if (match->rival_count > 0)
         report_best(options, match, series);
     printf("\n");
     fflush(stdout);
+    return good;
 }

@@ -1,28 +1,33 @@
 # Writes OUT: every Lua script of the folder LUA as a C constant with its SHA-1, the
-# prelude put in where a script includes it.  Comment lines are left out: they
-# would be sent to every server.
+# parts that scripts share put in where a script includes them.  Comment lines are left
+# out: they would be sent to every server.
 cmake_policy(VERSION 3.21)
+set(parts clock prelude)
 file(GLOB files ${LUA}/*.lua)
 list(SORT files)
 
 function(read_code file out)
   file(READ ${file} code)
-  string(REPLACE "--include prelude" "@prelude@" code "${code}")
+  string(REGEX REPLACE "--include ([a-z]+)" "@\\1@" code "${code}")
   string(REGEX REPLACE "(^|\n) *--[^\n]*" "\\1" code "${code}")
   string(REGEX REPLACE "\n\n+" "\n" code "${code}")
   string(REGEX REPLACE "^\n+" "" code "${code}")
   set(${out} "${code}" PARENT_SCOPE)
 endfunction()
 
-read_code(${LUA}/prelude.lua prelude)
+foreach(part IN LISTS parts)
+  read_code(${LUA}/${part}.lua ${part})
+endforeach()
 set(out "/* Made from the .lua files beside the backend. */\n#include \"redis_script.h\"\n\n")
 foreach(file IN LISTS files)
   get_filename_component(name ${file} NAME_WE)
-  if(name STREQUAL "prelude")
+  if(name IN_LIST parts)
     continue()
   endif()
   read_code(${file} code)
-  string(REPLACE "@prelude@\n" "${prelude}" code "${code}")
+  foreach(part IN LISTS parts)
+    string(REPLACE "@${part}@\n" "${${part}}" code "${code}")
+  endforeach()
   string(SHA1 sha1 "${code}")
   string(LENGTH "${code}" length)
   string(REPLACE "\\" "\\\\" code "${code}")

@@ -73,6 +73,7 @@ stile_status stile__lock_options_complete(const stile *space, const stile_lock_o
         options->lease_ms = space->settings.lease_ms;
     if (options->max_hold_ms == 0)
         options->max_hold_ms = space->settings.max_hold_ms;
+    options->no_fence |= space->settings.no_fence;
     if (options->max_hold_ms != 0 && options->max_hold_ms < options->min_hold_ms)
         return stile__fail(STILE_INVALID, "max_hold_ms %lld is shorter than min_hold_ms %lld",
                            (long long)options->max_hold_ms, (long long)options->min_hold_ms);

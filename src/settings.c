@@ -47,6 +47,7 @@ static const struct stile_setting keys[STILE_KEYS] = {
                             STILE_CLAIM_MAX_MS, 1000},
     [STILE_KEY_RECHECK_MS] = {"recheck_ms", STILE_SETTING_TIME, false, false, AT(recheck_ms), 50,
                               60000, 1000},
+    [STILE_KEY_FENCE] = {.name = "fence", .kind = STILE_SETTING_SWITCH, .local = true},
 #undef AT
 };
 
@@ -224,12 +225,24 @@ static stile_status take_number(struct stile_settings *settings, const struct st
     return STILE_OK;
 }
 
+static stile_status take_fence(struct stile_settings *settings, const char *value,
+                               const struct stile_origin *origin)
+{
+    bool fence;
+
+    if (!stile__text_switch(value, &fence))
+        return stile__settings_wrong(STILE_INVALID, origin, "fence is neither on nor off");
+    settings->no_fence = !fence;
+    return STILE_OK;
+}
+
 static stile_status apply_key(struct stile_settings *settings, enum stile_key key,
                               const char *value, const struct stile_origin *origin)
 {
     switch (key) {
     case STILE_KEY_PREFIX: return take_prefix(settings, "prefix", value, origin);
     case STILE_KEY_USER: return take_identity(&settings->user, "user", value, origin);
+    case STILE_KEY_FENCE: return take_fence(settings, value, origin);
     case STILE_KEY_PASSWORD:
     case STILE_KEY_PASSWORD_FILE:
     case STILE_KEY_PASSWORD_ENV: return STILE_OK; /* take_password() looks at all three */
@@ -270,6 +283,7 @@ static stile_status apply_options(struct stile_settings *settings, const stile_o
     if (status == STILE_OK && options->password != NULL)
         status = take_identity(&settings->password, "stile_options.password", options->password,
                                &nowhere);
+    settings->no_fence = options->no_fence;
     for (i = 0; i < STILE_KEYS && status == STILE_OK; i++) {
         const struct stile_setting *key = &keys[i];
         int64_t value;

@@ -4,6 +4,7 @@
 #ifndef STILE_SETTINGS_H
 #define STILE_SETTINGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <stile/space.h>
@@ -32,6 +33,7 @@ struct stile_settings {
     int64_t waiter_lease_ms;
     int64_t claim_ms;
     int64_t recheck_ms;
+    bool no_fence;
 };
 
 /*

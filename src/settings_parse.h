@@ -31,10 +31,16 @@ enum stile_key {
     STILE_KEY_WAITER_LEASE_MS,
     STILE_KEY_CLAIM_MS,
     STILE_KEY_RECHECK_MS,
+    STILE_KEY_FENCE,
     STILE_KEYS
 };
 
-enum stile_setting_kind { STILE_SETTING_TEXT, STILE_SETTING_DB, STILE_SETTING_TIME };
+enum stile_setting_kind {
+    STILE_SETTING_TEXT,
+    STILE_SETTING_DB,
+    STILE_SETTING_TIME,
+    STILE_SETTING_SWITCH /* "on" or "off" */
+};
 
 /* One option. */
 struct stile_setting {
@@ -48,6 +54,9 @@ struct stile_setting {
     int64_t most;
     int64_t usual;
 };
+
+/* "on" or "off".  False: neither, and *on is as it was. */
+bool stile__text_switch(const char *text, bool *on);
 
 /* NULL: there is none of that name. */
 const struct stile_setting *stile__setting_of(const char *name, size_t length);

@@ -136,6 +136,16 @@ bool stile__text_number(const char *text, size_t length, int64_t least, int64_t 
     return true;
 }
 
+bool stile__text_switch(const char *text, bool *on)
+{
+    bool off = strcmp(text, "off") == 0;
+
+    if (!off && strcmp(text, "on") != 0)
+        return false;
+    *on = !off;
+    return true;
+}
+
 stile_status stile__settings_wrong_number(const char *name, const char *text, int64_t least,
                                           int64_t most, bool zero,
                                           const struct stile_origin *origin)

@@ -43,6 +43,16 @@ static void show(struct parse *parse, const char *format, ...)
     va_end(arguments);
 }
 
+/* No secret, and what such an option has for a value. */
+static bool may_be_shown(const struct stile_setting *setting, const char *text)
+{
+    bool on;
+
+    if (setting->kind == STILE_SETTING_SWITCH)
+        return stile__text_switch(text, &on);
+    return setting->kind != STILE_SETTING_TEXT && stile__text_is_digits(text, strlen(text));
+}
+
 static stile_status parse_option(struct parse *parse, struct stile_slice name,
                                  struct stile_slice value, char separator)
 {
@@ -60,9 +70,7 @@ static stile_status parse_option(struct parse *parse, struct stile_slice name,
     status = stile__said_add(parse->said, &parse->origin, name.at, name.length, text);
     if (status == STILE_OK)
         show(parse, "%c%s=%s", separator, setting->name,
-             setting->kind != STILE_SETTING_TEXT && stile__text_is_digits(text, strlen(text))
-                 ? text
-                 : "***");
+             may_be_shown(setting, text) ? text : "***");
     stile__wipe_free(text);
     return status;
 }

@@ -15,6 +15,17 @@
 
 #include <stile/stile.h>
 
+const char help_ping[] =
+    "usage: stile ping [OPTION...]\n"
+    "\n"
+    "Takes a lock and gives it back, and says how long each took.\n"
+    "\n"
+    "  --url URL    where; else STILE_URL, else local:\n"
+    "  --count N    how often, 1 to 1000000; 4\n"
+    "  --help       print this\n"
+    "\n"
+    "Exit status: 0 done, 1 a lock could not be had, 2 it was not understood.\n";
+
 #define COUNT_MOST 1000000
 #define ACQUIRE_MS 5000
 
@@ -117,12 +128,9 @@ static int run(struct ping *ping)
 
 static bool parse_count(const char *text, long *count)
 {
-    char *end;
-
-    *count = strtol(text, &end, 10);
-    if (*text >= '0' && *text <= '9' && *end == '\0' && *count >= 1 && *count <= COUNT_MOST)
+    if (parse_number(text, 1, COUNT_MOST, count))
         return true;
-    fprintf(stderr, "stile: --count \"%s\" is not a number from 1 to %d\n", text, COUNT_MOST);
+    say("--count \"%s\" is not a number from 1 to %d", text, COUNT_MOST);
     return false;
 }
 
@@ -143,7 +151,7 @@ int run_ping(int argc, char **argv)
             return EXIT_USAGE;
     }
     if (optind < argc) {
-        fprintf(stderr, "stile: ping takes no \"%s\"\n", argv[optind]);
+        say("ping takes no \"%s\"", argv[optind]);
         return EXIT_USAGE;
     }
     return run(&ping);

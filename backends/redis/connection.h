@@ -1,6 +1,6 @@
 /*
  * One connection to a Redis server, used by one thread at a time: our socket and
- * our encoder; hiredis parses the replies and does nothing else.
+ * our encoder; hiredis parses the replies, but for the shortest, and does nothing else.
  *
  * A connection that saw a timeout, an I/O error or a protocol error is broken:
  * it answers nothing any more and is to be closed, never used again, since a

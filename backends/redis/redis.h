@@ -64,6 +64,7 @@ struct redis_line {
     struct redis_buffer request;
     int64_t dial_ns;   /* no new attempt to connect before that */
     uint32_t failures; /* to connect, in a row */
+    int64_t used_ns;   /* when it was last of use, boot clock */
     /* A reading of the boot clock, and what the server's was after it. */
     int64_t seen_ns;
     int64_t seen_server_ms;
@@ -76,7 +77,8 @@ enum redis_patience {
     REDIS_CLOSING  /* as once, and although the line turns others away */
 };
 
-/* A script with its keys and arguments. */
+/* A script with its keys and arguments; or, without a script, a plain command: its words
+ * are the arguments. */
 struct redis_call {
     const struct redis_script *script;
     const struct redis_slice *keys;
@@ -90,12 +92,16 @@ struct redis_exchange {
     struct redis_call call;
     enum redis_patience patience;
     bool repeatable; /* a second run with the same op id changes nothing */
-    /* Within the turn, before each attempt: fills in what depends on the time.
-     * May be NULL. */
+    /* Within the turn, before each attempt, when sent_ns is known: fills in what depends
+     * on the time.  May be NULL. */
     void (*prepare)(struct redis_exchange *exchange);
     /* Within the turn: reads the answer, which is no error reply.  STILE_OK, or
      * what is wrong with it. */
     stile_status (*take)(struct redis_exchange *exchange, const struct redis_reply *reply);
+    /* A plain command that goes out in the same write, unless it has no words, and what
+     * reads its answer.  take was called before. */
+    struct redis_call then;
+    stile_status (*take_then)(struct redis_exchange *exchange, const struct redis_reply *reply);
     /* Filled in: the boot clock before the attempt that was answered went out, and
      * how many attempts the server may have run. */
     int64_t sent_ns;
@@ -131,9 +137,9 @@ void stile__line_batch(struct redis_line *line, const struct redis_call *calls, 
                        void *context);
 
 /* Within a turn: notes that the server's clock was at server_ms some time after
- * sent_ns; and tells what it is about now. */
+ * sent_ns; and tells what it is about at now_ns, boot clock. */
 void stile__line_seen(struct redis_line *line, int64_t sent_ns, int64_t server_ms);
-int64_t stile__line_server_ms(const struct redis_line *line);
+int64_t stile__line_server_ms(const struct redis_line *line, int64_t now_ns);
 
 /* What an error reply means, its text kept as the detail (redis_error.c). */
 stile_status stile__redis_error(const struct redis_space *space, const struct redis_reply *reply);
@@ -247,7 +253,7 @@ struct redis_object {
     /* Under the space's mutex. */
     struct stile_link waiters;
     bool closed; /* once true, stays true */
-    /* Until when an acquire queues at once, since trying was in vain lately. */
+    /* Until when others are expected to want it: monotonic. */
     _Atomic int64_t busy_until_ns;
     /* The lease of the hold that was taken here last; a hint. */
     _Atomic uint32_t taken_slot;

@@ -122,7 +122,7 @@ static bool read_number(const char **at, const char *end, int64_t *number)
     return true;
 }
 
-/* "<op id> <fence> <deadline in server ms> <claim ms>"; anything else is nobody's
+/* "<op id> <fence> <when, in server ms> <claim ms>"; anything else is nobody's
  * grant. */
 static void read_grant(struct redis_inbox *inbox, const char *text, size_t length,
                        int64_t receipt_ns)
@@ -136,6 +136,7 @@ static void read_grant(struct redis_inbox *inbox, const char *text, size_t lengt
         !read_number(&at, end, &grant.deadline_ms) || !read_number(&at, end, &grant.claim_ms) ||
         at != end || grant.claim_ms > STILE_CLAIM_MAX_MS)
         return;
+    grant.deadline_ms += grant.claim_ms;
     stile__redis_granted(inbox->space, id, &grant, receipt_ns,
                          os_load(&inbox->epoch, memory_order_relaxed));
 }

@@ -61,34 +61,58 @@ static void end_turn(struct redis_line *line)
         stile__unpark(wake);
 }
 
-/* STILE_OK: it is the caller's turn.  A closer takes one although the line is shut. */
-static stile_status take_turn(struct redis_line *line, struct stile_parker *parker, bool closer,
-                              int64_t until_ns)
+/* Under the line's mutex.  STILE_PENDING: somebody else has the turn. */
+static stile_status turn_now(struct redis_line *line, bool closer)
 {
-    struct caller caller = {.parker = parker};
-    stile_status status = STILE_OK;
+    if (line->shut && !closer)
+        return STILE_CLOSED;
+    if (line->taken)
+        return STILE_PENDING;
+    line->taken = true;
+    return STILE_OK;
+}
 
+static stile_status wait_for_turn(struct redis_line *line, bool closer, int64_t until_ns)
+{
+    struct caller caller = {.parker = stile__parker_get()};
+    stile_status status;
+
+    if (caller.parker == NULL)
+        return STILE_NO_MEMORY;
     list_init(&caller.link);
     stile__mutex_lock(&line->mutex);
-    if (line->shut && !closer) {
-        status = STILE_CLOSED;
-    } else if (!line->taken) {
-        line->taken = true;
-    } else {
+    status = turn_now(line, closer);
+    if (status == STILE_PENDING)
         list_push_back(&line->queue, &caller.link);
-        while (!caller.turn) {
-            stile__mutex_unlock(&line->mutex);
-            stile__park(parker, until_ns);
-            stile__mutex_lock(&line->mutex);
-            if (!caller.turn && stile__monotonic_ns() >= until_ns) {
-                list_remove(&caller.link);
-                status = STILE_TIMEOUT;
-                break;
-            }
+    while (status == STILE_PENDING) {
+        stile__mutex_unlock(&line->mutex);
+        stile__park(caller.parker, until_ns);
+        stile__mutex_lock(&line->mutex);
+        if (caller.turn) {
+            status = STILE_OK;
+        } else if (stile__monotonic_ns() >= until_ns) {
+            list_remove(&caller.link);
+            status = STILE_TIMEOUT;
         }
     }
     stile__mutex_unlock(&line->mutex);
-    if (status == STILE_TIMEOUT)
+    stile__parker_put(caller.parker);
+    return status;
+}
+
+/* STILE_OK: it is the caller's turn.  A closer takes one although the line is shut. */
+static stile_status take_turn(struct redis_line *line, bool closer, int64_t until_ns)
+{
+    stile_status status;
+
+    stile__mutex_lock(&line->mutex);
+    status = turn_now(line, closer);
+    stile__mutex_unlock(&line->mutex);
+    if (status == STILE_PENDING)
+        status = wait_for_turn(line, closer, until_ns);
+    if (status == STILE_NO_MEMORY)
+        stile__fail(status, "no memory for a call");
+    else if (status == STILE_TIMEOUT)
         stile__fail(status, "the connection was busy with others all the time");
     else if (status == STILE_CLOSED)
         stile__fail(status, "the space is closed");
@@ -109,15 +133,19 @@ static void add_call(struct redis_buffer *buffer, const struct redis_call *call,
 {
     size_t i;
 
-    stile__redis_command(buffer, 3 + call->key_count + call->arg_count);
-    if (by_text) {
-        stile__redis_arg(buffer, "EVAL", 4);
-        stile__redis_arg(buffer, call->script->text, call->script->length);
+    if (call->script == NULL) {
+        stile__redis_command(buffer, call->arg_count);
     } else {
-        stile__redis_arg(buffer, "EVALSHA", 7);
-        stile__redis_arg(buffer, call->script->sha1, 40);
+        stile__redis_command(buffer, 3 + call->key_count + call->arg_count);
+        if (by_text) {
+            stile__redis_arg(buffer, "EVAL", 4);
+            stile__redis_arg(buffer, call->script->text, call->script->length);
+        } else {
+            stile__redis_arg(buffer, "EVALSHA", 7);
+            stile__redis_arg(buffer, call->script->sha1, 40);
+        }
+        stile__redis_arg_int(buffer, (int64_t)call->key_count);
     }
-    stile__redis_arg_int(buffer, (int64_t)call->key_count);
     for (i = 0; i < call->key_count; i++)
         stile__redis_arg(buffer, call->keys[i].bytes, call->keys[i].length);
     for (i = 0; i < call->arg_count; i++)
@@ -229,16 +257,21 @@ static bool turns_away(struct redis_line *line)
     return shut;
 }
 
-/* Sees to it that there is a connection.  *fresh: it was made just now. */
-static stile_status connect_line(struct redis_line *line, struct stile_parker *parker,
-                                 enum redis_patience patience, int64_t until_ns, bool *fresh)
+/* Sleeps for a while, at most until until_ns. */
+static stile_status pause_until(int64_t until_ns)
 {
-    *fresh = false;
-    if (line->connection != NULL && stile__boottime_ns() - line->seen_ns > IDLE_NS &&
-        stile__redis_broken(line->connection))
-        hang_up(line);
-    if (line->connection != NULL)
-        return STILE_OK;
+    struct stile_parker *parker = stile__parker_get();
+
+    if (parker == NULL)
+        return stile__fail(STILE_NO_MEMORY, "no memory for a call");
+    stile__park(parker, until_ns);
+    stile__parker_put(parker);
+    return STILE_OK;
+}
+
+static stile_status reconnect(struct redis_line *line, enum redis_patience patience,
+                              int64_t until_ns, bool *fresh)
+{
     for (;;) {
         int64_t now = stile__monotonic_ns();
 
@@ -253,8 +286,28 @@ static stile_status connect_line(struct redis_line *line, struct stile_parker *p
         if (patience != REDIS_PATIENT || now >= until_ns || turns_away(line))
             return stile__fail(STILE_UNREACHABLE, "%s cannot be reached",
                                line->space->base.settings.shown);
-        stile__park(parker, line->dial_ns < until_ns ? line->dial_ns : until_ns);
+        if (pause_until(line->dial_ns < until_ns ? line->dial_ns : until_ns) != STILE_OK)
+            return STILE_NO_MEMORY;
     }
+}
+
+/* Sees to it that there is a connection.  *fresh: it was made just now.  *now_ns: the
+ * boot clock, read while there is one. */
+static stile_status connect_line(struct redis_line *line, enum redis_patience patience,
+                                 int64_t until_ns, bool *fresh, int64_t *now_ns)
+{
+    stile_status status = STILE_OK;
+
+    *fresh = false;
+    *now_ns = stile__boottime_ns();
+    if (line->connection != NULL && *now_ns - line->used_ns > IDLE_NS &&
+        stile__redis_broken(line->connection))
+        hang_up(line);
+    if (line->connection == NULL) {
+        status = reconnect(line, patience, until_ns, fresh);
+        *now_ns = stile__boottime_ns();
+    }
+    return status;
 }
 
 void stile__line_seen(struct redis_line *line, int64_t sent_ns, int64_t server_ms)
@@ -263,9 +316,9 @@ void stile__line_seen(struct redis_line *line, int64_t sent_ns, int64_t server_m
     line->seen_server_ms = server_ms;
 }
 
-int64_t stile__line_server_ms(const struct redis_line *line)
+int64_t stile__line_server_ms(const struct redis_line *line, int64_t now_ns)
 {
-    return line->seen_server_ms + (stile__boottime_ns() - line->seen_ns) / STILE_NS_PER_MS;
+    return line->seen_server_ms + (now_ns - line->seen_ns) / STILE_NS_PER_MS;
 }
 
 /* ---- within a turn: one call ------------------------------------------------------------ */
@@ -280,15 +333,16 @@ static stile_status give_up(struct redis_line *line, stile_status status)
                        line->space->base.settings.shown);
 }
 
-static stile_status call_once(struct redis_line *line, const struct redis_call *call, bool by_text,
-                              int64_t until_ns, const struct redis_reply **reply, int64_t *sent_ns,
-                              unsigned *sends)
+static stile_status call_once(struct redis_line *line, const struct redis_call *call,
+                              const struct redis_call *then, bool by_text, int64_t until_ns,
+                              const struct redis_reply **reply, unsigned *sends)
 {
     stile_status status;
 
     stile__redis_buffer_reset(&line->request);
     add_call(&line->request, call, by_text);
-    *sent_ns = stile__boottime_ns();
+    if (then != NULL)
+        add_call(&line->request, then, false);
     status = stile__redis_send(line->connection, &line->request, until_ns);
     if (status == STILE_NO_MEMORY)
         return stile__fail(status, "no memory for a request");
@@ -301,48 +355,83 @@ static stile_status call_once(struct redis_line *line, const struct redis_call *
     return status == STILE_OK ? status : give_up(line, status);
 }
 
-/* *sends counts how often the server may have run it. */
+/* *sent_ns is a reading of the boot clock before it goes out, moved on when it has to go
+ * out again.  *sends counts how often the server may have run it. */
 static stile_status call_line(struct redis_line *line, const struct redis_call *call,
-                              int64_t until_ns, const struct redis_reply **reply, int64_t *sent_ns,
-                              unsigned *sends)
+                              const struct redis_call *then, int64_t until_ns,
+                              const struct redis_reply **reply, int64_t *sent_ns, unsigned *sends)
 {
-    stile_status status = call_once(line, call, false, until_ns, reply, sent_ns, sends);
+    stile_status status = call_once(line, call, then, false, until_ns, reply, sends);
 
     if (status == STILE_OK && is_error(*reply, "NOSCRIPT")) {
         --*sends;
-        status = call_once(line, call, true, until_ns, reply, sent_ns, sends);
+        *sent_ns = stile__boottime_ns();
+        status = call_once(line, call, NULL, true, until_ns, reply, sends);
     }
-    if (status == STILE_OK && (*reply)->type == REDIS_ERROR)
-        status = stile__redis_error(line->space, *reply);
+    if (status == STILE_OK)
+        line->used_ns = *sent_ns;
     return status;
+}
+
+typedef stile_status exchange_take(struct redis_exchange *exchange,
+                                   const struct redis_reply *reply);
+
+static stile_status take_reply(const struct redis_line *line, struct redis_exchange *exchange,
+                               exchange_take *take, const struct redis_reply *reply)
+{
+    if (reply->type == REDIS_ERROR)
+        return stile__redis_error(line->space, reply);
+    return take(exchange, reply);
+}
+
+/* The answer to exchange->then, which is read in any case, so that the next call finds
+ * its own.  status is what came of the first one. */
+static stile_status receive_then(struct redis_line *line, struct redis_exchange *exchange,
+                                 stile_status status, int64_t until_ns)
+{
+    const struct redis_reply *reply;
+    stile_status received = stile__redis_receive(line->connection, false, until_ns, &reply);
+
+    if (received != STILE_OK)
+        return give_up(line, received);
+    if (status != STILE_OK)
+        return status;
+    return take_reply(line, exchange, exchange->take_then, reply);
 }
 
 /* ---- exchanges --------------------------------------------------------------------------- */
 
 /* One attempt.  *again: it failed in a way that another may mend. */
-static stile_status attempt(struct redis_line *line, struct stile_parker *parker,
-                            struct redis_exchange *exchange, int64_t until_ns, bool *again)
+static stile_status attempt(struct redis_line *line, struct redis_exchange *exchange,
+                            int64_t until_ns, bool *again)
 {
     const struct redis_reply *reply;
+    const struct redis_call *then;
     stile_status status;
     bool fresh, connected;
     int64_t limit;
 
     *again = false;
-    status = take_turn(line, parker, exchange->patience == REDIS_CLOSING, until_ns);
+    status = take_turn(line, exchange->patience == REDIS_CLOSING, until_ns);
     if (status != STILE_OK)
         return status;
-    status = connect_line(line, parker, exchange->patience, until_ns, &fresh);
+    status = connect_line(line, exchange->patience, until_ns, &fresh, &exchange->sent_ns);
     if (status == STILE_OK) {
         if (exchange->prepare != NULL)
             exchange->prepare(exchange);
         limit = later_ns(stile__monotonic_ns(), line->space->base.settings.command_timeout_ms);
-        status = call_line(line, &exchange->call, limit < until_ns ? limit : until_ns, &reply,
-                           &exchange->sent_ns, &exchange->sends);
+        if (limit > until_ns)
+            limit = until_ns;
+        then = exchange->then.arg_count > 0 ? &exchange->then : NULL;
+        status = call_line(line, &exchange->call, then, limit, &reply, &exchange->sent_ns,
+                           &exchange->sends);
+        if (status == STILE_OK) {
+            status = take_reply(line, exchange, exchange->take, reply);
+            if (then != NULL)
+                status = receive_then(line, exchange, status, limit);
+        }
         connected = line->connection != NULL;
-        if (status == STILE_OK)
-            status = exchange->take(exchange, reply);
-        else if (status == STILE_UNREACHABLE)
+        if (status == STILE_UNREACHABLE)
             *again = exchange->patience == REDIS_PATIENT || (!connected && !fresh);
         else if (status == STILE_UNKNOWN && exchange->repeatable)
             *again = exchange->patience == REDIS_PATIENT || !fresh;
@@ -354,28 +443,25 @@ static stile_status attempt(struct redis_line *line, struct stile_parker *parker
 stile_status stile__line_exchange(struct redis_line *line, struct redis_exchange *exchange,
                                   int64_t until_ns)
 {
-    struct stile_parker *parker = stile__parker_get();
     int cancel = stile__cancel_off();
     stile_status status;
     bool again;
 
     exchange->sends = 0;
-    if (parker == NULL) {
-        stile__cancel_restore(cancel);
-        return stile__fail(STILE_NO_MEMORY, "no memory for a call");
-    }
     for (;;) {
         int64_t now;
 
-        status = attempt(line, parker, exchange, until_ns, &again);
+        status = attempt(line, exchange, until_ns, &again);
+        if (!again)
+            break;
         now = stile__monotonic_ns();
-        if (!again || now >= until_ns)
+        if (now >= until_ns)
             break;
         /* The server is there and asks for patience. */
-        if (status == STILE_UNREACHABLE && exchange->patience == REDIS_PATIENT)
-            stile__park(parker, now + PAUSE_NS < until_ns ? now + PAUSE_NS : until_ns);
+        if (status == STILE_UNREACHABLE && exchange->patience == REDIS_PATIENT &&
+            pause_until(now + PAUSE_NS < until_ns ? now + PAUSE_NS : until_ns) != STILE_OK)
+            break;
     }
-    stile__parker_put(parker);
     stile__cancel_restore(cancel);
     /* An earlier attempt may have been run although a later one was not. */
     if (exchange->sends > 0 &&
@@ -386,18 +472,14 @@ stile_status stile__line_exchange(struct redis_line *line, struct redis_exchange
 
 stile_status stile__line_connect(struct redis_line *line, int64_t until_ns)
 {
-    struct stile_parker *parker = stile__parker_get();
-    stile_status status;
+    stile_status status = take_turn(line, false, until_ns);
+    int64_t now_ns;
     bool fresh;
 
-    if (parker == NULL)
-        return stile__fail(STILE_NO_MEMORY, "no memory for a call");
-    status = take_turn(line, parker, false, until_ns);
-    if (status == STILE_OK) {
-        status = connect_line(line, parker, REDIS_ONCE, until_ns, &fresh);
-        end_turn(line);
-    }
-    stile__parker_put(parker);
+    if (status != STILE_OK)
+        return status;
+    status = connect_line(line, REDIS_ONCE, until_ns, &fresh, &now_ns);
+    end_turn(line);
     return status;
 }
 
@@ -407,9 +489,9 @@ typedef void batch_take(void *context, size_t i, stile_status status,
                         const struct redis_reply *reply, int64_t sent_ns);
 
 static void run_batch(struct redis_line *line, const struct redis_call *calls, size_t count,
-                      int64_t until_ns, batch_take *take, void *context)
+                      int64_t sent_ns, int64_t until_ns, batch_take *take, void *context)
 {
-    int64_t sent_ns = stile__boottime_ns(), resent_ns = sent_ns;
+    int64_t resent_ns = sent_ns;
     const struct redis_reply *reply = NULL;
     stile_status status;
     bool unknown[STILE_RENEW_MAX] = {false};
@@ -439,8 +521,11 @@ static void run_batch(struct redis_line *line, const struct redis_call *calls, s
     for (i = 0; i < count; i++) {
         if (!unknown[i])
             continue;
+        resent_ns = stile__boottime_ns();
         if (line->connection != NULL)
-            status = call_line(line, &calls[i], until_ns, &reply, &resent_ns, &sends);
+            status = call_line(line, &calls[i], NULL, until_ns, &reply, &resent_ns, &sends);
+        if (status == STILE_OK && reply->type == REDIS_ERROR)
+            status = stile__redis_error(line->space, reply);
         take(context, i, status, reply, resent_ns);
     }
 }
@@ -448,25 +533,19 @@ static void run_batch(struct redis_line *line, const struct redis_call *calls, s
 void stile__line_batch(struct redis_line *line, const struct redis_call *calls, size_t count,
                        int64_t until_ns, batch_take *take, void *context)
 {
-    struct stile_parker *parker = stile__parker_get();
-    stile_status status = STILE_NO_MEMORY;
-    bool fresh, turn = false;
+    stile_status status = take_turn(line, false, until_ns);
+    int64_t sent_ns;
+    bool fresh;
     size_t i;
 
-    if (parker != NULL)
-        status = take_turn(line, parker, false, until_ns);
     if (status == STILE_OK) {
-        turn = true;
-        status = connect_line(line, parker, REDIS_PATIENT, until_ns, &fresh);
-    }
-    if (status == STILE_OK)
-        run_batch(line, calls, count, until_ns, take, context);
-    if (turn)
+        status = connect_line(line, REDIS_PATIENT, until_ns, &fresh, &sent_ns);
+        if (status == STILE_OK)
+            run_batch(line, calls, count, sent_ns, until_ns, take, context);
         end_turn(line);
+    }
     for (i = 0; i < count && status != STILE_OK; i++)
         take(context, i, status, NULL, 0);
-    if (parker != NULL)
-        stile__parker_put(parker);
 }
 
 void stile__line_turn_away(struct redis_line *line)
@@ -478,16 +557,11 @@ void stile__line_turn_away(struct redis_line *line)
 
 void stile__line_shut(struct redis_line *line)
 {
-    struct stile_parker *parker = stile__parker_get();
-
     /* Without memory the connection stays until fini, and nobody new gets it. */
-    if (parker == NULL)
-        return;
-    if (take_turn(line, parker, true, INT64_MAX) == STILE_OK) {
+    if (take_turn(line, true, INT64_MAX) == STILE_OK) {
         stile__redis_close(line->connection, false);
         line->connection = NULL;
         os_store(&line->fd, -1, memory_order_relaxed);
         end_turn(line);
     }
-    stile__parker_put(parker);
 }

@@ -5,8 +5,18 @@
 #include "base/deadline.h"
 #include "base/error.h"
 
-/* After an attempt in vain, acquires of that lock queue at once for so long. */
+/* For how long others are expected to want a lock that they had or waited for. */
 #define BUSY_NS INT64_C(100000000)
+
+void stile__redis_note_busy(struct redis_object *object, int64_t now_ns)
+{
+    os_store(&object->busy_until_ns, now_ns + BUSY_NS, memory_order_relaxed);
+}
+
+bool stile__redis_busy(struct redis_object *object, int64_t now_ns)
+{
+    return now_ns < os_load(&object->busy_until_ns, memory_order_relaxed);
+}
 
 /* ---- acquire ---------------------------------------------------------------------------------- */
 
@@ -34,21 +44,19 @@ static stile_status attempt_first(stile_lock *lock, const stile_lock_options *op
 {
     struct redis_object *object = object_of(lock);
     const struct stile_settings *settings = &object->space->base.settings;
-    int64_t until_ns = later_ns(stile__monotonic_ns(),
-                                settings->connect_timeout_ms + settings->command_timeout_ms);
     int64_t now = stile__monotonic_ns();
+    int64_t until_ns = later_ns(now, settings->connect_timeout_ms + settings->command_timeout_ms);
 
     if (until_ns > waiter->back_ns)
         until_ns = waiter->back_ns;
     if (waiter->number == 0 &&
-        (waiter->last ||
-         (!options->fair && now >= os_load(&object->busy_until_ns, memory_order_relaxed)))) {
+        (waiter->last || (!options->fair && !stile__redis_busy(object, now)))) {
         stile_status status =
             try_once(object, options, REDIS_PATIENT, until_ns, waiter->thread, &waiter->hold);
 
         if (status != STILE_TIMEOUT)
             return status;
-        os_store(&object->busy_until_ns, now + BUSY_NS, memory_order_relaxed);
+        stile__redis_note_busy(object, now);
         if (waiter->last)
             return status;
         /* The first id may be an orphan by now. */

@@ -94,6 +94,13 @@ struct redis_slice stile__redis_op(struct redis_op *op, const struct redis_who *
 /* Fills a zeroed party, but for its time. */
 void stile__redis_who_read(const char *text, size_t length, stile_party *party);
 
+/* ---- redis_lock.c ------------------------------------------------------------------- */
+
+/* Somebody else had the lock, or waits for it, at now_ns (monotonic). */
+void stile__redis_note_busy(struct redis_object *object, int64_t now_ns);
+/* Whether that was a short while ago: then an acquire queues at once. */
+bool stile__redis_busy(struct redis_object *object, int64_t now_ns);
+
 /* ---- redis_lock_call.c --------------------------------------------------------------- */
 
 enum answer { TAKEN, OWNER, QUEUED, LATE, ASK_QUEUE };
@@ -102,11 +109,21 @@ enum answer { TAKEN, OWNER, QUEUED, LATE, ASK_QUEUE };
 struct acquire {
     struct redis_exchange exchange; /* first: prepare and take get it */
     struct redis_space *space;
+    const struct redis_object *object; /* of a first try */
     struct redis_slice args[9];
+    struct redis_slice then[2];
     struct redis_op op;
+    struct redis_slice op_slice; /* of op: with who it is */
     struct number lease, not_after, ttl;
     struct number waiter_lease, claim, place;
     int64_t asked_ms; /* the lease */
+    bool no_fence;
+    /* Of a plain SET: what it writes, until when by the server's clock, and what came
+     * of it. */
+    char value[2 + sizeof(struct redis_op)];
+    struct number deadline;
+    int64_t deadline_ms;
+    bool set;
     /* Whether a copy was sent that was not answered. */
     bool copies;
     /* The answer. */
@@ -116,13 +133,14 @@ struct acquire {
     int64_t remote;  /* OWNER: the server's part of the fence; QUEUED: the number */
     int64_t rank;
     bool unclaimed;
+    bool overtook; /* a queue, which has to be told */
 };
 
 /* The lease to ask for: never longer than the hold may last. */
 int64_t stile__redis_lease_ms(const stile_lock_options *options);
 /* Until when a server may execute a copy of an acquire that was sent before now. */
 int64_t stile__redis_copies_until(const struct redis_space *space);
-/* lock_try: TAKEN, OWNER or ASK_QUEUE. */
+/* lock_try, or a plain SET where no fence is wanted: TAKEN, OWNER or ASK_QUEUE. */
 stile_status stile__redis_try(struct redis_object *object, const stile_lock_options *options,
                               const uint64_t id[2], enum redis_patience patience, int64_t until_ns,
                               struct acquire *acquire);
@@ -158,6 +176,12 @@ stile_status stile__redis_become_owner(struct redis_object *object,
                                        const stile_lock_options *options,
                                        const struct acquire *acquire, uint64_t thread,
                                        stile_hold *hold);
+/* The fence of a hold, of which the server has given its part. */
+static inline uint64_t stile__redis_fence(const stile_lock_options *options, int64_t remote)
+{
+    return options->no_fence ? 0 : (uint64_t)remote << 10;
+}
+
 /* What the server, or who asked it, says of a new hold. */
 struct taken {
     uint64_t fence;

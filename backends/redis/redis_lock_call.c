@@ -1,5 +1,7 @@
 #include "redis_lock.h"
 
+#include <string.h>
+
 #include "base/deadline.h"
 #include "base/error.h"
 
@@ -10,12 +12,22 @@
 /* Beyond this a script's numbers are not exact: no true answer has them. */
 #define LUA_INT_MAX (INT64_C(1) << 53)
 
+/* How old a reading of the server's clock may be for a deadline to be counted from it.
+ * As clocks may drift apart by a percent, it shortens the lease by no more than 10 ms. */
+#define READING_NS INT64_C(1000000000)
+
 /* How often an acquire is sent again because the server's clock was elsewhere. */
 enum { LATE_MOST = 3 };
 
 stile_status stile__redis_odd_answer(const struct redis_exchange *exchange)
 {
     return stile__fail(STILE_PROTOCOL, "the answer of %s is not one", exchange->call.script->name);
+}
+
+/* An integer that a script can have made. */
+static bool is_lua_int(const struct redis_reply *reply)
+{
+    return is_int(reply) && reply->integer >= -2 && reply->integer <= LUA_INT_MAX;
 }
 
 bool stile__redis_are_ints(const struct redis_reply *reply, size_t least)
@@ -25,9 +37,7 @@ bool stile__redis_are_ints(const struct redis_reply *reply, size_t least)
     if (reply->type != REDIS_ARRAY || reply->count < least)
         return false;
     for (i = 0; i < reply->count; i++) {
-        const struct redis_reply *element = &reply->elements[i];
-
-        if (!is_int(element) || element->integer < -2 || element->integer > LUA_INT_MAX)
+        if (!is_lua_int(&reply->elements[i]))
             return false;
     }
     return true;
@@ -89,25 +99,90 @@ void stile__redis_orphan(struct redis_object *object, const uint64_t id[2],
 
 /* ---- lock_try and lock_acquire: one exchange ------------------------------------------------ */
 
-static void prepare_acquire(struct redis_exchange *exchange)
+static void ask_not_after(struct acquire *acquire, size_t at)
 {
-    struct acquire *acquire = (struct acquire *)exchange;
-    int64_t not_after = stile__line_server_ms(&acquire->space->line) + copy_ms(acquire->space);
-    size_t at = exchange->call.script == &stile__script_lock_try ? 2 : 3;
+    int64_t not_after = stile__line_server_ms(&acquire->space->line, acquire->exchange.sent_ns) +
+                        copy_ms(acquire->space);
 
     acquire->args[at] = number_slice(&acquire->not_after, not_after > 0 ? not_after : 0);
+}
+
+static void prepare_acquire(struct redis_exchange *exchange)
+{
+    ask_not_after((struct acquire *)exchange, 3);
 }
 
 /* What both scripts answer first: a code, and the server's clock. */
 static stile_status take_code(struct acquire *acquire, const struct redis_reply *reply,
                               int64_t *code)
 {
-    if (!stile__redis_are_ints(reply, 2))
+    if (stile__redis_are_ints(reply, 2)) {
+        *code = reply->elements[0].integer;
+        acquire->server_ms = reply->elements[1].integer;
+    } else if (is_lua_int(reply) && reply->integer > 0) {
+        /* From lock_try: the fence is the time. */
+        *code = reply->integer;
+        acquire->server_ms = reply->integer / 1000;
+    } else {
         return stile__redis_odd_answer(&acquire->exchange);
-    *code = reply->elements[0].integer;
-    acquire->server_ms = reply->elements[1].integer;
+    }
     stile__line_seen(&acquire->space->line, acquire->exchange.sent_ns, acquire->server_ms);
     return STILE_OK;
+}
+
+/*
+ * Without a fence: SET NX, which the lease bounds from its end on, so that a copy that is
+ * executed late has the lock for nobody no longer than that; and a look at the queue.
+ * Whoever finds one has overtaken it, and gives the lock back to it.
+ */
+static stile_status take_set(struct redis_exchange *exchange, const struct redis_reply *reply)
+{
+    struct acquire *acquire = (struct acquire *)exchange;
+
+    if (reply->type != REDIS_STATUS && reply->type != REDIS_NIL)
+        return stile__redis_odd_answer(exchange);
+    acquire->set = reply->type == REDIS_STATUS;
+    return STILE_OK;
+}
+
+static stile_status take_queued(struct redis_exchange *exchange, const struct redis_reply *reply)
+{
+    struct acquire *acquire = (struct acquire *)exchange;
+    const struct redis_line *line = &acquire->space->line;
+
+    if (!is_int(reply))
+        return stile__redis_odd_answer(exchange);
+    /* An earlier copy may have set it. */
+    acquire->overtook =
+        reply->integer != 0 && (acquire->set || acquire->copies || exchange->sends > 1);
+    acquire->answer = acquire->set && !acquire->overtook ? OWNER : ASK_QUEUE;
+    /* The deadline was counted from this reading. */
+    exchange->sent_ns = line->seen_ns;
+    acquire->server_ms = line->seen_server_ms;
+    acquire->left_ms = acquire->deadline_ms - line->seen_server_ms;
+    acquire->remote = 0;
+    acquire->unclaimed = false;
+    return STILE_OK;
+}
+
+static void ask_by_set(struct acquire *acquire, const struct redis_object *object)
+{
+    acquire->deadline_ms =
+        stile__line_server_ms(&acquire->space->line, acquire->exchange.sent_ns) + acquire->asked_ms;
+    memcpy(acquire->value, "1-", 2);
+    memcpy(acquire->value + 2, acquire->op_slice.bytes, acquire->op_slice.length);
+    acquire->args[0] = slice_of("SET", 3);
+    acquire->args[1] = object->keys[REDIS_LOCK];
+    acquire->args[2] = slice_of(acquire->value, 2 + acquire->op_slice.length);
+    acquire->args[3] = slice_of("NX", 2);
+    acquire->args[4] = slice_of("PXAT", 4);
+    acquire->args[5] = number_slice(&acquire->deadline, acquire->deadline_ms);
+    acquire->then[0] = slice_of("EXISTS", 6);
+    acquire->then[1] = object->keys[REDIS_QUEUE];
+    acquire->exchange.call = (struct redis_call){.args = acquire->args, .arg_count = 6};
+    acquire->exchange.then = (struct redis_call){.args = acquire->then, .arg_count = 2};
+    acquire->exchange.take = take_set;
+    acquire->exchange.take_then = take_queued;
 }
 
 static stile_status take_try(struct redis_exchange *exchange, const struct redis_reply *reply)
@@ -169,26 +244,53 @@ static stile_status run_acquire(struct acquire *acquire, int64_t until_ns)
                        acquire->space->base.settings.shown);
 }
 
+static void ask_by_script(struct acquire *acquire, const struct redis_object *object)
+{
+    int64_t lease = acquire->asked_ms;
+    /* The fence key outlives what it numbers. */
+    int64_t ttl = lease + 60000 > 86400000 ? lease + 60000 : 86400000;
+
+    acquire->args[0] = acquire->op_slice;
+    acquire->args[1] = number_slice(&acquire->lease, lease);
+    ask_not_after(acquire, 2);
+    acquire->args[3] = number_slice(&acquire->ttl, ttl);
+    acquire->exchange.call =
+        (struct redis_call){&stile__script_lock_try, object->keys, 2, acquire->args, 4};
+    acquire->exchange.then.arg_count = 0;
+    acquire->exchange.take = take_try;
+}
+
+static void prepare_try(struct redis_exchange *exchange)
+{
+    struct acquire *acquire = (struct acquire *)exchange;
+
+    if (acquire->no_fence && exchange->sent_ns - acquire->space->line.seen_ns <= READING_NS)
+        ask_by_set(acquire, acquire->object);
+    else
+        ask_by_script(acquire, acquire->object);
+}
+
 stile_status stile__redis_try(struct redis_object *object, const stile_lock_options *options,
                               const uint64_t id[2], enum redis_patience patience, int64_t until_ns,
                               struct acquire *acquire)
 {
-    int64_t lease = stile__redis_lease_ms(options);
-    /* The fence key outlives what it numbers. */
-    int64_t ttl = lease + 60000 > 86400000 ? lease + 60000 : 86400000;
+    stile_status status;
 
     acquire->space = object->space;
-    acquire->asked_ms = lease;
-    acquire->args[0] = stile__redis_op(&acquire->op, &object->space->who, id, options->label);
-    acquire->args[1] = number_slice(&acquire->lease, lease);
-    acquire->args[3] = number_slice(&acquire->ttl, ttl);
-    acquire->exchange = (struct redis_exchange){
-        .call = {&stile__script_lock_try, object->keys, 2, acquire->args, 4},
-        .patience = patience,
-        .repeatable = true,
-        .prepare = prepare_acquire,
-        .take = take_try};
-    return run_acquire(acquire, until_ns);
+    acquire->object = object;
+    acquire->asked_ms = stile__redis_lease_ms(options);
+    acquire->no_fence = options->no_fence;
+    acquire->op_slice = stile__redis_op(&acquire->op, &object->space->who, id, options->label);
+    acquire->exchange =
+        (struct redis_exchange){.patience = patience, .repeatable = true, .prepare = prepare_try};
+    status = run_acquire(acquire, until_ns);
+    if (status != STILE_OK || !acquire->overtook)
+        return status;
+    status = stile__redis_abandon(object, id, patience, until_ns);
+    /* As long as that is not answered, the lock may be ours. */
+    if (status != STILE_OK)
+        acquire->copies = true;
+    return status;
 }
 
 stile_status stile__redis_acquire(struct redis_object *object, const stile_lock_options *options,

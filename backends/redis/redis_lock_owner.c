@@ -44,8 +44,9 @@ stile_status stile__redis_become_owner(struct redis_object *object,
                                        const struct acquire *acquire, uint64_t thread,
                                        stile_hold *hold)
 {
-    struct taken taken = {
-        .fence = (uint64_t)acquire->remote << 10, .thread = thread, .claim = acquire->unclaimed};
+    struct taken taken = {.fence = stile__redis_fence(options, acquire->remote),
+                          .thread = thread,
+                          .claim = acquire->unclaimed};
 
     taken.valid_until_ns = stile__redis_belief(acquire->exchange.sent_ns, acquire->left_ms);
     if (acquire->copies)
@@ -74,7 +75,7 @@ struct release {
     struct id_text op;
     struct number claim, keep;
     struct redis_slice args[4];
-    int64_t keep_until_ns;
+    int64_t keep_until_ns; /* 0: it comes free */
 };
 
 /* For how long the lock is to stay taken, from when the request goes out. */
@@ -88,15 +89,46 @@ static void prepare_release(struct redis_exchange *exchange)
     release->args[3] = number_slice(&release->keep, ahead / STILE_NS_PER_MS + (ahead > 0 ? 1 : 0));
 }
 
+/* What lock_release says to one key alone when the queue may have a say. */
+enum { ASK_WITH_QUEUE = 3 };
+
+/* *again is set when a request before the one that was answered may have been executed. */
+static stile_status run_release(struct redis_object *object, const uint64_t id[2], bool with_queue,
+                                int64_t keep_until_ns, int64_t until_ns, int64_t *value,
+                                bool *again)
+{
+    struct redis_space *space = object->space;
+    struct release release;
+    struct redis_exchange *exchange = &release.answer.exchange;
+    stile_status status;
+
+    release.args[0] = id_slice(&release.op, id);
+    release.args[1] = number_slice(&release.claim, space->base.settings.claim_ms);
+    release.args[2] = space->inbox_prefix;
+    release.keep_until_ns = keep_until_ns;
+    *exchange = (struct redis_exchange){.call = {&stile__script_lock_release, object->keys,
+                                                 with_queue ? REDIS_PARTS : 1, release.args,
+                                                 keep_until_ns != 0 ? 4
+                                                 : with_queue       ? 3
+                                                                    : 1},
+                                        .patience = REDIS_PATIENT,
+                                        .repeatable = true,
+                                        .prepare = keep_until_ns != 0 ? prepare_release : NULL,
+                                        .take = stile__redis_take_value};
+    status = stile__line_exchange(&space->line, exchange, until_ns);
+    *value = release.answer.value;
+    *again |= exchange->sends > 1;
+    return status;
+}
+
 stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
 {
     struct redis_object *object = object_of(lock);
     struct redis_space *space = object->space;
-    const struct stile_settings *settings = &space->base.settings;
-    struct release release;
-    struct redis_exchange *exchange = &release.answer.exchange;
     stile_status status = stile__redis_usable(&space->base);
     struct stile_lease_terms terms;
+    int64_t now, until, value = 0;
+    bool again = false;
 
     if (status != STILE_OK)
         return status;
@@ -109,29 +141,24 @@ stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
                           terms.keep_until_ns);
     if (status != STILE_OK)
         return status;
-    release.args[0] = id_slice(&release.op, hold->id);
-    release.args[1] = number_slice(&release.claim, settings->claim_ms);
-    release.args[2] = space->inbox_prefix;
-    release.keep_until_ns = terms.keep_until_ns;
-    *exchange =
-        (struct redis_exchange){.call = {&stile__script_lock_release, object->keys, REDIS_PARTS,
-                                         release.args, terms.keep_until_ns != 0 ? 4 : 3},
-                                .patience = REDIS_PATIENT,
-                                .repeatable = true,
-                                .prepare = terms.keep_until_ns != 0 ? prepare_release : NULL,
-                                .take = stile__redis_take_value};
+    now = stile__monotonic_ns();
+    until = later_ns(now, space->base.settings.command_timeout_ms);
     status =
-        stile__line_exchange(&space->line, exchange, stile__redis_command_until(space, INT64_MAX));
-    if (status != STILE_OK || stile__boottime_ns() < terms.copies_until_ns)
+        run_release(object, hold->id, terms.keep_until_ns != 0 || stile__redis_busy(object, now),
+                    terms.keep_until_ns, until, &value, &again);
+    if (status == STILE_OK && value == ASK_WITH_QUEUE)
+        status = run_release(object, hold->id, true, 0, until, &value, &again);
+    if (status != STILE_OK ||
+        (terms.copies_until_ns != 0 && stile__boottime_ns() < terms.copies_until_ns))
         stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms,
                           terms.keep_until_ns);
     if (status != STILE_OK)
         return status;
-    if (release.answer.value == 2)
+    if (value == 2)
         stile__redis_reap(object);
     /* A repetition that finds nothing comes after a release that was not answered:
      * belief had not ended when that was sent. */
-    return release.answer.value != 0 || exchange->sends > 1 ? STILE_OK : STILE_LOST;
+    return value != 0 || again ? STILE_OK : STILE_LOST;
 }
 
 stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms)
@@ -223,7 +250,7 @@ struct renewals {
     struct {
         struct id_text op;
         struct number lease;
-        struct redis_slice keys[3];
+        struct redis_slice keys[2];
         struct redis_slice args[3];
     } of[STILE_RENEW_MAX];
 };
@@ -253,11 +280,10 @@ void stile__redis_renew(struct redis_space *space, struct stile_renewal *due, si
 
         batch.of[i].keys[0] = object->keys[REDIS_LOCK];
         batch.of[i].keys[1] = object->keys[REDIS_FENCE];
-        batch.of[i].keys[2] = object->keys[REDIS_WAITERS];
         batch.of[i].args[0] = id_slice(&batch.of[i].op, due[i].id);
         batch.of[i].args[1] = number_slice(&batch.of[i].lease, due[i].lease_ms);
         batch.of[i].args[2] = slice_of(due[i].claim ? "1" : "0", 1);
-        batch.calls[i] = (struct redis_call){&stile__script_lock_renew, batch.of[i].keys, 3,
+        batch.calls[i] = (struct redis_call){&stile__script_lock_renew, batch.of[i].keys, 2,
                                              batch.of[i].args, 3};
     }
     stile__line_batch(&space->line, batch.calls, count,

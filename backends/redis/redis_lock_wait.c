@@ -223,7 +223,7 @@ static struct stile_waiter *find_waiter(struct redis_space *space, const uint64_
 static void settle_owner(struct redis_object *object, struct stile_waiter *waiter, int64_t remote,
                          int64_t valid_until_ns)
 {
-    const struct taken taken = {.fence = (uint64_t)remote << 10,
+    const struct taken taken = {.fence = stile__redis_fence(waiter->options, remote),
                                 .valid_until_ns = valid_until_ns,
                                 .copies_until_ns = waiter->copies_until_ns,
                                 .thread = waiter->thread,
@@ -232,6 +232,7 @@ static void settle_owner(struct redis_object *object, struct stile_waiter *waite
 
     take_out(waiter);
     if (stile__claim(waiter)) {
+        stile__redis_note_busy(object, stile__monotonic_ns());
         stile__redis_arm(object, waiter->options, &taken, &waiter->hold);
         stile__settle(waiter, STILE_OK, &wake);
     } else {

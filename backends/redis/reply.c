@@ -373,13 +373,69 @@ static void settle_nodes(struct redis_parser *parser)
     }
 }
 
+/* Reads ":", a number of at most 18 digits and the end of the line.  Returns the length
+ * of it all, or 0: it is not that. */
+static size_t read_number(const char *bytes, size_t size, int64_t *number)
+{
+    bool negative = size > 1 && bytes[1] == '-';
+    size_t first = negative ? 2 : 1, at = first;
+
+    *number = 0;
+    for (; at < size && at - first < 18 && bytes[at] >= '0' && bytes[at] <= '9'; at++)
+        *number = *number * 10 + (bytes[at] - '0');
+    if (at == first || size - at < 2 || bytes[at] != '\r' || bytes[at + 1] != '\n')
+        return 0;
+    /* No zeros in front. */
+    if (bytes[first] == '0' && at != 2)
+        return 0;
+    if (negative)
+        *number = -*number;
+    return at + 2;
+}
+
+/*
+ * Most replies are a number, OK or nothing, and are there as a whole: these are read
+ * where they are.  Whatever looks otherwise is the reader's to judge.  Returns the length
+ * of the reply, or 0.
+ */
+static size_t parse_short(struct redis_parser *parser, const char *bytes, size_t size)
+{
+    static const char ok[] = "+OK\r\n", nil[] = "$-1\r\n";
+    struct redis_reply found = {.type = REDIS_NIL};
+    size_t length = sizeof ok - 1;
+
+    /* Memory is made, and given back, by the others. */
+    if (size < 4 || parser->fed > 0 || parser->node_capacity == 0 || parser->largest > LARGE_BYTES)
+        return 0;
+    if (bytes[0] == ':') {
+        found.type = REDIS_INTEGER;
+        length = read_number(bytes, size, &found.integer);
+    } else if (size >= length && memcmp(bytes, ok, length) == 0) {
+        found.type = REDIS_STATUS;
+        found.text = "OK";
+        found.length = 2;
+    } else if (size < length || memcmp(bytes, nil, length) != 0) {
+        return 0;
+    }
+    if (length == 0 || length > parser->limits.bytes)
+        return 0;
+    parser->node_count = 1;
+    parser->nodes[0] = found;
+    note_size(parser, length);
+    return length;
+}
+
 stile_status stile__redis_parse(struct redis_parser *parser, const char *bytes, size_t size,
                                 size_t *used, const struct redis_reply **reply)
 {
     size_t room = parser->limits.bytes - parser->fed;
     void *root = NULL;
 
-    *reply = NULL;
+    *used = parse_short(parser, bytes, size);
+    *reply = *used > 0 ? parser->nodes : NULL;
+    /* Read, or there is nothing to read. */
+    if (*used > 0 || (size == 0 && parser->fed == 0))
+        return STILE_OK;
     if (size > room)
         size = room;
     *used = size;

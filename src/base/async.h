@@ -13,16 +13,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/heap.h"
+#include "base/timers.h"
 #include "base/list.h"
 #include "base/os.h"
 #include "base/wait.h"
 
 struct stile_async {
-    struct stile_mutex mutex; /* guards all below, and those marked so in a wait; a leaf */
-    struct stile_link ready;  /* waits to be taken a step on, first come first */
-    struct stile_heap later;  /* the others, by when they have something to do */
-    size_t count;             /* waits that are not over */
+    struct stile_mutex mutex;  /* guards all below, and those marked so in a wait; a leaf */
+    struct stile_link ready;   /* waits to be taken a step on, first come first */
+    struct stile_timers later; /* the others, by when they have something to do */
+    size_t count;              /* waits that are not over */
     bool started;
     bool stop;
     struct stile_parker *parker;
@@ -39,7 +39,7 @@ struct stile_async_wait {
     void (*done)(struct stile_async_wait *wait, stile_status status);
     /* Under the mutex. */
     struct stile_link ready;
-    struct stile_heap_node later;
+    struct stile_timer later;
     bool stepping; /* somebody takes it a step on ... */
     bool again;    /* ... and is to do so once more */
     bool over;     /* nobody takes it a step on any more */

@@ -11,6 +11,8 @@
 enum state { FREE, HELD = STILE_HELD, SUSPECT = STILE_SUSPECT, LOST = STILE_HOLD_LOST };
 
 #define MS INT64_C(1000000)
+/* A grant is claimed after this part of the time it is believed in. */
+#define CLAIM_PART 50
 #define SLOTS_MAX (((uint32_t)STILE_LEASE_FIRST << STILE_LEASE_CHUNKS) - STILE_LEASE_FIRST)
 
 struct stile_lease {
@@ -21,9 +23,9 @@ struct stile_lease {
     _Atomic uint64_t fence; /* of the hold, as in terms */
     /* Under the table's mutex. */
     struct stile_lease_terms terms;
-    int64_t renew_ns;           /* when a renewal is due; INT64_MAX: never */
-    struct stile_heap_node due; /* at the earlier of renewal and end of belief */
-    struct stile_heap_node end; /* at the end of belief, if it is watched */
+    int64_t renew_ns;       /* when a renewal is due; INT64_MAX: never */
+    struct stile_timer due; /* at the earlier of renewal and end of belief */
+    struct stile_timer end; /* at the end of belief, if it is watched */
     struct stile_link watches;
     bool lingers; /* it has no owner: freed when it lapses */
     uint32_t slot;
@@ -82,8 +84,8 @@ static bool grow(struct stile_leases *leases)
         atomic_init(&base[slot].word, word_of(1, FREE));
         atomic_init(&base[slot].valid_until_ns, INT64_MIN);
         atomic_init(&base[slot].fence, 0);
-        stile__heap_node_init(&base[slot].due);
-        stile__heap_node_init(&base[slot].end);
+        stile__timer_init(&base[slot].due);
+        stile__timer_init(&base[slot].end);
         list_init(&base[slot].watches);
         base[slot].slot = leases->slots + slot;
     }
@@ -114,9 +116,9 @@ static void schedule_end(struct stile_leases *leases, struct stile_lease *lease)
 {
     int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
 
-    stile__heap_remove(&leases->ends, &lease->end);
+    stile__timer_clear(&leases->ends, &lease->end);
     if (leases->clocked && !list_empty(&lease->watches) && valid != INT64_MAX)
-        stile__heap_insert(&leases->ends, &lease->end, valid);
+        stile__timer_set(&leases->ends, &lease->end, valid);
 }
 
 /* Returns whether it is due before the thread will look. */
@@ -125,9 +127,9 @@ static bool schedule(struct stile_leases *leases, struct stile_lease *lease)
     int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
     int64_t at = lease->renew_ns < valid ? lease->renew_ns : valid;
 
-    stile__heap_remove(&leases->due, &lease->due);
+    stile__timer_clear(&leases->due, &lease->due);
     if (at != INT64_MAX)
-        stile__heap_insert(&leases->due, &lease->due, at);
+        stile__timer_set(&leases->due, &lease->due, at);
     schedule_end(leases, lease);
     return at < leases->look_ns;
 }
@@ -135,8 +137,8 @@ static bool schedule(struct stile_leases *leases, struct stile_lease *lease)
 /* It is due for nothing any more. */
 static void unschedule(struct stile_leases *leases, struct stile_lease *lease)
 {
-    stile__heap_remove(&leases->due, &lease->due);
-    stile__heap_remove(&leases->ends, &lease->end);
+    stile__timer_clear(&leases->due, &lease->due);
+    stile__timer_clear(&leases->ends, &lease->end);
 }
 
 /* The lease that hold names, if it is that generation; else NULL. */
@@ -305,7 +307,8 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     lease->terms = *terms;
     lease->lingers = false;
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
-    lease->renew_ns = terms->claim ? now : next_renewal(lease, now);
+    /* Most holds of a lock that others wait for are over before a claim is needed. */
+    lease->renew_ns = terms->claim ? now + (valid - now) / CLAIM_PART : next_renewal(lease, now);
     /* Release, both: who finds them instead of an older hold's sees how that ended. */
     os_store(&lease->fence, terms->fence, memory_order_release);
     os_store(&lease->word, word_of(hold->generation, HELD), memory_order_release);
@@ -326,7 +329,7 @@ static uint32_t next_generation(struct stile_leases *leases, struct stile_lease 
         generation = 1;
     /* Before the slot says that it is another's: see stile__lease_look. */
     stile__watches_end(&lease->watches, end);
-    stile__heap_remove(&leases->ends, &lease->end);
+    stile__timer_clear(&leases->ends, &lease->end);
     os_store(&lease->word, word_of(generation, state), memory_order_release);
     return generation;
 }
@@ -643,7 +646,7 @@ static struct stile_renewal renewal_of(const struct stile_lease *lease, int64_t 
 static size_t take_due(struct stile_leases *leases, int64_t now, struct stile_renewal *due,
                        size_t room, bool *lost)
 {
-    struct stile_heap_node *first;
+    struct stile_timer *first;
     size_t count = 0;
 
     while (count < room && (first = leases->due.first) != NULL) {
@@ -763,13 +766,13 @@ static void run_clock(void *arg)
 
     for (;;) {
         int64_t now = stile__boottime_ns(), ahead = -1;
-        struct stile_heap_node *first;
+        struct stile_timer *first;
         bool stop;
 
         stile__mutex_lock(&leases->mutex);
         stop = leases->stop;
         while ((first = leases->ends.first) != NULL && first->at_ns <= now) {
-            stile__heap_remove(&leases->ends, first);
+            stile__timer_clear(&leases->ends, first);
             become(STILE_OF(first, struct stile_lease, end), LOST);
         }
         if (first != NULL)

@@ -31,7 +31,7 @@
 #include <stile/status.h>
 #include <stile/watch.h>
 
-#include "base/heap.h"
+#include "base/timers.h"
 #include "base/list.h"
 #include "base/os.h"
 
@@ -44,7 +44,7 @@ struct stile_lease_terms {
     int64_t lease_ms;        /* what a renewal asks for */
     int64_t max_until_ns;    /* no belief beyond; INT64_MAX: no bound */
     bool renewed;            /* renew at a third of the lease until release */
-    bool claim;              /* it was granted by a push: renew once, at once */
+    bool claim;              /* it was granted by a push: renew soon, once */
     int64_t copies_until_ns; /* the backend's own: see stile__lease_end */
     int64_t keep_until_ns;   /* until then nobody else has it, released or not; 0: none */
     uint64_t thread;         /* who took it and never handed it over; 0: not known */
@@ -96,7 +96,7 @@ struct stile_leases {
     uint32_t free_first; /* first in, first out, so that a generation stays known
                           * for as long as possible */
     uint32_t free_last;
-    struct stile_heap due; /* armed leases that have to be renewed or ended */
+    struct stile_timers due; /* armed leases that have to be renewed or ended */
     /* When the thread will look again by itself, on the boot clock; INT64_MIN while it
      * is awake: it looks before it sleeps. */
     int64_t look_ns;
@@ -106,7 +106,7 @@ struct stile_leases {
     struct stile_thread thread;
     /* The clock's thread, and what it waits for: ends of belief of watched leases.
      * In it is what has an end and was not noted as lost. */
-    struct stile_heap ends;
+    struct stile_timers ends;
     bool clocked;
     struct stile_parker *clock_parker;
     struct stile_thread clock;

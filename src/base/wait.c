@@ -84,14 +84,14 @@ bool stile__claim(struct stile_waiter *waiter)
 /* When a call that may take until deadline_ns has to stop talking to a server: it is
  * promised to be back 20 ms or 5 % of what it was given later, and this leaves a
  * quarter of that to get there. */
-static int64_t back_by(int64_t began_ns, int64_t deadline_ns)
+static int64_t back_by(int64_t deadline_ns)
 {
     const int64_t least = INT64_C(15000000);
     int64_t part;
 
     if (deadline_ns == INT64_MAX)
         return INT64_MAX;
-    part = (deadline_ns - began_ns) / 80 * 3;
+    part = (deadline_ns - stile__monotonic_ns()) / 80 * 3;
     return deadline_ns + (part > least ? part : least);
 }
 
@@ -110,7 +110,7 @@ void stile__waiter_init(struct stile_waiter *waiter, struct stile_parker *parker
     waiter->woken_ns = 0;
     waiter->last = false;
     waiter->deadline_ns = deadline_ns;
-    waiter->back_ns = back_by(stile__monotonic_ns(), deadline_ns);
+    waiter->back_ns = back_by(deadline_ns);
     waiter->thread = stile__thread_number();
     atomic_init(&waiter->recheck_ns, INT64_MAX);
     list_init(&waiter->index);

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/os.h"
 
-/* One attempt each, without queueing. */
+/* One attempt each, without queueing: a free one costs no place before it. */
 static stile_status try_each(struct stile_any *any, size_t count, size_t *which)
 {
     size_t i;

@@ -55,7 +55,7 @@ refuses_what_it_does_not_understand)
     expect 0 --help
     grep -q '^usage: stile-bench' "$out" || fail "no usage: $(cat "$out")"
     expect 0 --list
-    for row in L1 L2 L4 L5 L6 L7; do
+    for row in L1 L2 L3 L4 L5 L6 L7; do
         grep -q "^lock  *$row  *[a-z0-9]" "$out" || fail "$row is not listed: $(cat "$out")"
     done
     refuses 'no such group or row' L1 nonsense

@@ -221,6 +221,81 @@ static void fence_rises_although_all_handles_were_closed(void **state)
     }
 }
 
+/* With local: it costs nothing, and is there. */
+static void check_no_fence(const stile_hold *hold)
+{
+    uint64_t highest = 0;
+
+    assert_int_equal(hold->fence == 0, contract_on_redis());
+    assert_int_equal(stile_fence_check(&highest, hold->fence), !contract_on_redis());
+}
+
+static void hold_without_a_fence_is_one_like_any_other(void **state)
+{
+    const stile_lock_options bare = {.no_fence = true};
+    stile_lock *lock = contract_lock_open("bare", &bare), *other = contract_lock_open("bare", NULL);
+    stile_hold hold, again;
+    int64_t valid_ms;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 20; i++) {
+        assert_status(stile_lock_acquire(lock, i % 2 == 0 ? 0 : STILE_FOREVER, &hold), STILE_OK);
+        check_no_fence(&hold);
+        contract_check_taken(other);
+        contract_check_taken(lock);
+        assert_status(stile_lock_check(other, &hold, &valid_ms), STILE_OK);
+        assert_status(stile_lock_extend(lock, &hold, 1000), STILE_OK);
+        again = hold;
+        assert_status(stile_lock_release(lock, &hold), STILE_OK);
+        assert_status(stile_lock_release(lock, &again), STILE_NOT_HELD);
+        assert_status(stile_lock_check(lock, &again, NULL), STILE_NOT_HELD);
+        contract_check_free(other);
+    }
+}
+
+static void fences_rise_past_holds_that_have_none(void **state)
+{
+    const stile_lock_options bare = {.no_fence = true};
+    stile_lock *lock = contract_lock_open("mixed", NULL);
+    uint64_t last = 0;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 20; i++) {
+        struct contender *first, *second;
+        stile_hold hold;
+
+        raise_fence(lock, &last);
+        /* Without, with, without: each waits for the one before. */
+        assert_status(stile_lock_acquire_with(lock, 0, &bare, &hold), STILE_OK);
+        check_no_fence(&hold);
+        first = contender_queue(lock, STILE_FOREVER, NULL);
+        second = contender_queue(lock, STILE_FOREVER, &bare);
+        assert_status(stile_lock_release(lock, &hold), STILE_OK);
+        assert_outcome(contender_answer(first), STILE_OK);
+        assert_true(first->hold.fence > last);
+        last = first->hold.fence;
+        assert_true(contender_waits(second));
+        assert_status(stile_lock_release(lock, &first->hold), STILE_OK);
+        assert_outcome(contender_answer(second), STILE_OK);
+        check_no_fence(&second->hold);
+        assert_status(stile_lock_release(lock, &second->hold), STILE_OK);
+    }
+}
+
+static void space_without_fences_has_none(void **state)
+{
+    const stile_options options = {.no_fence = true};
+    stile_lock *lock = contract_lock_open_in(contract_space_open(&options), "spare", NULL);
+    stile_hold hold;
+
+    (void)state;
+    assert_status(stile_lock_acquire(lock, STILE_FOREVER, &hold), STILE_OK);
+    check_no_fence(&hold);
+    assert_status(stile_lock_release(lock, &hold), STILE_OK);
+}
+
 static void fence_of_a_waiter_is_above_that_of_whom_it_waited_for(void **state)
 {
     stile_lock *lock = contract_lock_open("granted", NULL);
@@ -503,6 +578,9 @@ static int contract_lock_hold(void)
         contract_test(fence_rises_from_hold_to_hold),
         contract_test(fence_rises_although_all_handles_were_closed),
         contract_test(fence_of_a_waiter_is_above_that_of_whom_it_waited_for),
+        contract_test(hold_without_a_fence_is_one_like_any_other),
+        contract_test(fences_rise_past_holds_that_have_none),
+        contract_test(space_without_fences_has_none),
         contract_test(any_thread_may_release),
         contract_test(hold_counts_with_every_handle_of_the_name),
         contract_test(hold_outlives_the_handle_it_was_taken_through),

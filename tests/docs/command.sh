@@ -29,7 +29,8 @@ expect 0 version
 expect 0 --version
 for help in help --help -h; do
     expect 0 $help
-    says '^usage: stile ping'
+    says '^usage: stile WORD'
+    says '^  ping '
     [ ! -s "$err" ] || fail "help complains"
 done
 
@@ -38,7 +39,7 @@ expect 2
 complains '^usage'
 [ ! -s "$out" ] || fail "usage on stdout"
 expect 2 nonsense
-complains 'no command "nonsense"'
+complains 'no word "nonsense"'
 expect 2 version now
 complains 'takes no argument'
 expect 2 ping now

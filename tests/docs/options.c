@@ -35,6 +35,8 @@ static const char *value_of(const struct stile_settings *settings, const char *n
         return settings->user;
     if (strcmp(name, "password") == 0)
         return settings->password;
+    if (strcmp(name, "fence") == 0)
+        return settings->no_fence ? "off" : "on";
     for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         if (strcmp(name, numbers[i].name) == 0) {
             int64_t value;

@@ -8,7 +8,8 @@ source=$1 program=$2
 table_of "$source/README.md" option >"$scratch/table"
 cut -d '|' -f 1 "$scratch/table" | sort >"$scratch/documented"
 sed -n '/^typedef struct stile_options {/,/^} stile_options;/p' "$source/include/stile/space.h" |
-    sed -n 's/^    \(const char \*\|int64_t \)\([a-z_]*\);$/\2/p' | sort >"$scratch/declared"
+    sed -n -e 's/^    \(const char \*\|int64_t \)\([a-z_]*\);$/\2/p' \
+        -e 's/^    bool no_\([a-z_]*\);$/\1/p' | sort >"$scratch/declared"
 [ "$(wc -l <"$scratch/declared")" -ge 10 ] || fail "space.h was not understood"
 run diff "$scratch/declared" "$scratch/documented"
 

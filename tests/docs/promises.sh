@@ -9,7 +9,7 @@ document=docs/promises.md
 {
     grep -rhoE '^static void [a-z_0-9]+\(void \*\*' tests --include='*.c' |
         sed 's/^static void //; s/(.*//'
-    grep -rhoE '^[a-z_0-9]+\(\) ?\{' tests --include='*.sh' | sed 's/(.*//'
+    grep -rhoE '^[a-z_0-9]+\(\)( ?\{|$)' tests --include='*.sh' | sed 's/(.*//'
     sed -n 's/^ *add_test(NAME \([a-z_.]*\).*/\1/p' tests/*/CMakeLists.txt
     find tests -name '*.sh' | sed 's|.*/tests/||; s|^tests/||'
 } | sort -u >"$scratch/tests"

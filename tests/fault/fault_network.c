@@ -519,6 +519,96 @@ static void a_held_acquire_that_comes_too_late_is_refused(void **state)
     scene_expect_free(near, 0);
 }
 
+static const stile_lock_options bare = {.no_fence = true};
+
+/* A reply of the two that a first try without a fence has; both, or none. */
+static void drop_a_try_without_a_fence(void)
+{
+    rule(.action = PROXY_DROP_REPLY, .command = "SET", .nth = 1);
+    rule(.action = PROXY_DROP_REPLY, .command = "EXISTS", .nth = 1);
+}
+
+static void an_acquire_without_a_fence_is_repeated_as_the_same_hold(void **state)
+{
+    int watch = rule(.action = PROXY_WATCH, .command = "SET");
+    int undone = script_rule(lock_abandon, .action = PROXY_WATCH);
+    stile_hold hold;
+
+    (void)state;
+    scene_expect_free(far, SOON_MS);
+    drop_a_try_without_a_fence();
+    expect_ok(stile_lock_acquire_with(far, SOON_MS, &bare, &hold));
+    assert_int_equal(proxy_rule_counts(proxy, watch).matched, 2);
+    assert_true(hold.fence == 0);
+    expect_taken();
+    test_sleep_ms(COPIES_MS + POLL_MS);
+    expect_ok(stile_lock_check(far, &hold, NULL));
+    assert_int_equal(proxy_rule_counts(proxy, undone).matched, 0);
+    expect_taken();
+    expect_ok(stile_lock_release(far, &hold));
+    expect_soon_free();
+}
+
+/* While its reply was lost somebody queued; it is the owner all the same, until it has
+ * looked: then whoever queues is first. */
+static void an_acquire_without_a_fence_that_is_repeated_behind_a_queue_joins_it(void **state)
+{
+    struct caller first, second;
+    int held;
+
+    (void)state;
+    scene_expect_free(far, SOON_MS);
+    held = rule(.action = PROXY_HOLD_REPLY, .command = "SET", .nth = 1);
+    far = (stile_lock_close(far), NULL);
+    assert_int_equal(stile_lock_open(far_space, "ledger", &bare, &far), STILE_OK);
+    caller_start(&first, far, SOON_MS);
+    assert_true(proxy_wait(proxy, held, 1, SOON_MS));
+    caller_start(&second, near, SOON_MS);
+    expect_ok(caller_join(&second));
+    expect_ok(stile_lock_release(near, &second.hold));
+    expect_ok(caller_join(&first));
+    assert_true(first.hold.fence == 0);
+    expect_ok(stile_lock_release(far, &first.hold));
+    expect_soon_free();
+}
+
+static void an_old_copy_of_an_acquire_without_a_fence_leaves_nothing(void **state)
+{
+    stile_hold hold;
+    int held;
+
+    (void)state;
+    scene_expect_free(far, SOON_MS);
+    held = rule(.action = PROXY_HOLD_REQUEST, .command = "SET", .nth = 1);
+    expect_ok(stile_lock_acquire_with(far, SOON_MS, &bare, &hold));
+    expect_ok(stile_lock_release(far, &hold));
+    proxy_release(proxy, held);
+    assert_true(proxy_wait_answered(proxy, held, 1, SOON_MS));
+    expect_soon_free();
+}
+
+/* After the last look at what it may have left: it dies when its lease would have. */
+static void a_late_copy_of_an_acquire_without_a_fence_ends_with_its_lease(void **state)
+{
+    const stile_lock_options short_lease = {.lease_ms = COPIES_MS + 2000, .no_fence = true};
+    int64_t began;
+    stile_hold hold;
+    int held;
+
+    (void)state;
+    scene_expect_free(far, SOON_MS);
+    held = rule(.action = PROXY_HOLD_REQUEST, .command = "SET");
+    began = test_now_ms();
+    expect_status(stile_lock_acquire_with(far, 50, &short_lease, &hold), STILE_UNKNOWN);
+    test_sleep_ms(COPIES_MS + COMMAND_MS + 600);
+    proxy_rule_remove(proxy, held);
+    assert_true(proxy_wait_answered(proxy, held, 1, SOON_MS));
+    assert_true(scene_owned(&server, "ledger"));
+    scene_await_owned(&server, "ledger", false);
+    assert_in_range(test_now_ms() - began, 0, short_lease.lease_ms + SLACK_MS);
+    scene_expect_free(near, 0);
+}
+
 /* The second copy was answered, and the hold given back, before the first arrives. */
 static void an_old_copy_of_an_acquire_leaves_nothing(void **state)
 {
@@ -895,6 +985,10 @@ int main(int count, char **arguments)
         proxied(a_reply_after_its_lease_is_no_hold_and_undoing_it_harms_none),
         proxied(a_held_acquire_of_who_gave_up_takes_nothing_in_the_end),
         proxied(a_held_acquire_that_comes_too_late_is_refused),
+        proxied(an_acquire_without_a_fence_is_repeated_as_the_same_hold),
+        proxied(an_acquire_without_a_fence_that_is_repeated_behind_a_queue_joins_it),
+        proxied(an_old_copy_of_an_acquire_without_a_fence_leaves_nothing),
+        proxied(a_late_copy_of_an_acquire_without_a_fence_ends_with_its_lease),
         proxied(an_old_copy_of_an_acquire_leaves_nothing),
         proxied(an_old_copy_of_a_queueing_leaves_nothing),
         proxied(a_close_amid_an_acquire_leaves_nothing),

@@ -76,11 +76,12 @@ static const struct step look = {
 static const struct step let_go = {&stile__script_lock_release, ALL_PARTS, {ME, CLAIM, INBOX}};
 static const struct step keep = {
     &stile__script_lock_release, ALL_PARTS, {ME, CLAIM, INBOX, "20000"}};
+static const struct step let_go_alone = {&stile__script_lock_release, {KEY_LOCK}, 1, {ME}};
 static const struct step undo = {&stile__script_lock_abandon, ALL_PARTS, {ME, CLAIM, INBOX}};
 static const struct step renew = {
-    &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE, KEY_WAITERS}, 3, {ME, LEASE, "0"}};
+    &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE}, 2, {ME, LEASE, "0"}};
 static const struct step claim = {
-    &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE, KEY_WAITERS}, 3, {ME, LEASE, "1"}};
+    &stile__script_lock_renew, {KEY_LOCK, KEY_FENCE}, 2, {ME, LEASE, "1"}};
 static const struct step extend = {
     &stile__script_lock_extend, {KEY_LOCK, KEY_FENCE}, 2, {ME, "1000", "315360000000"}};
 
@@ -201,8 +202,7 @@ static void granted_to_me(void)
     we_wait();
     test_redis(&server, NULL, 0, "ZREM", scene_key("ledger", KEY_QUEUE), ME, NULL);
     test_redis(&server, NULL, 0, "HDEL", scene_key("ledger", KEY_WAITERS), ME, NULL);
-    test_redis(&server, NULL, 0, "HSET", scene_key("ledger", KEY_WAITERS), "!pending", MY_CLIENT,
-               NULL);
+    test_redis(&server, NULL, 0, "APPEND", scene_key("ledger", KEY_FENCE), " " MY_CLIENT, NULL);
     test_redis(&server, NULL, 0, "SET", scene_key("ledger", KEY_LOCK), granted, "PX", CLAIM, NULL);
 }
 
@@ -222,8 +222,9 @@ static const struct situation {
     {"granted to me", granted_to_me},
 };
 
-static const struct step *const steps[] = {&try_it, &queue_up, &ask_queue, &look, &let_go,  &undo,
-                                           &renew,  &claim,    &extend,    &keep, &inspect, &force};
+static const struct step *const steps[] = {&try_it, &queue_up, &ask_queue, &look,   &let_go,
+                                           &undo,   &renew,    &claim,     &extend, &let_go_alone,
+                                           &keep,   &inspect,  &force};
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -408,7 +409,7 @@ static void an_inspection_leaves_out_waiters_that_do_not_count(void **state)
     assert_int_equal(mentions(WHO), 2);
     /* One whose client let a grant run out. */
     test_redis(&server, NULL, 0, "HSET", scene_key("ledger", KEY_WAITERS), "!" MY_CLIENT, NEVER,
-               NULL);
+               "!", "1", NULL);
     must_run(&inspect, ME);
     assert_int_equal(answer(3), 0);
     assert_int_equal(mentions(WHO), 1);
@@ -437,6 +438,32 @@ static void a_lock_kept_for_nobody_is_nobodys(void **state)
     test_redis(&server, NULL, 0, "DEL", scene_key("ledger", KEY_LOCK), NULL);
     must_run(&try_it, ME);
     assert_int_equal(answer(0), -2);
+}
+
+static void a_release_with_one_key_does_nothing_where_the_queue_has_a_say(void **state)
+{
+    char before[4096], after[4096];
+
+    (void)state;
+    mine();
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 1);
+    assert_false(scene_owned(&server, "ledger"));
+    others();
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 0);
+    assert_true(scene_owned(&server, "ledger"));
+    begin(NULL);
+    mine_and_another_waits();
+    read_state(before, sizeof before);
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 3);
+    read_state(after, sizeof after);
+    assert_string_equal(before, after);
+    /* The owner's lease ran out: the queue has to be told. */
+    assert_int_equal(test_redis_int(&server, "DEL", scene_key("ledger", KEY_LOCK), NULL), 1);
+    must_run(&let_go_alone, ME);
+    assert_int_equal(answer(0), 3);
 }
 
 /* ---- wrong types --------------------------------------------------------------------- */
@@ -803,6 +830,69 @@ static void a_live_waiter_behind_many_dead_ones_is_granted_with_the_release(void
     scene_await_clean(&server, SLACK_MS);
 }
 
+/* The owner is gone, and the first in the queue has not looked yet. */
+static void who_takes_a_lock_past_the_queue_without_a_fence_hands_it_on(void **state)
+{
+    const stile_lock_options bare = {.no_fence = true};
+    const char *url = test_server_unix_url(&server);
+    stile *slow_space = scene_open(url, "recheck_ms=60000&waiter_lease_ms=120000");
+    stile *space = scene_open(url, "");
+    stile_lock *slow = scene_lock(slow_space, "ledger"), *lock = scene_lock(space, "ledger");
+    struct caller waiter;
+    stile_hold hold;
+
+    (void)state;
+    expect_ok(stile_lock_acquire(lock, SOON_MS, &hold));
+    caller_start(&waiter, slow, 2 * SOON_MS);
+    scene_await_queue(&server, "ledger", 1);
+    assert_int_equal(test_redis_int(&server, "DEL", scene_key("ledger", KEY_LOCK), NULL), 1);
+    expect_status(stile_lock_acquire_with(lock, 0, &bare, &hold), STILE_TIMEOUT);
+    expect_ok(caller_join(&waiter));
+    assert_true(waiter.took_ms < SOON_MS);
+    expect_status(stile_lock_acquire_with(lock, 0, &bare, &hold), STILE_TIMEOUT);
+    expect_ok(stile_lock_release(slow, &waiter.hold));
+    expect_ok(stile_lock_acquire_with(lock, 0, &bare, &hold));
+    expect_ok(stile_lock_release(lock, &hold));
+    stile_lock_close(slow);
+    stile_lock_close(lock);
+    stile_close(slow_space);
+    stile_close(space);
+}
+
+/* A grant that nobody claimed speaks against its client, also when somebody had the lock
+ * since who has not seen the queue. */
+static void an_unclaimed_grant_is_remembered_behind_who_overtook_the_queue(void **state)
+{
+    stile *space = scene_open(test_server_unix_url(&server), "recheck_ms=3000");
+    stile_lock *lock = scene_lock(space, "ledger");
+    struct caller waiter;
+    char channel[256];
+
+    (void)state;
+    must_run(&try_it, OTHER);
+    caller_start(&waiter, lock, 2 * SOON_MS);
+    scene_await_queue(&server, "ledger", 1);
+    assert_int_equal(
+        test_redis(&server, channel, sizeof channel, "PUBSUB", "CHANNELS", INBOX "*", NULL),
+        TEST_REPLY_OK);
+    /* Behind the fence, with a blank between them. */
+    channel[strlen(INBOX) - 1] = ' ';
+    test_redis(&server, NULL, 0, "APPEND", scene_key("ledger", KEY_FENCE),
+               channel + strlen(INBOX) - 1, NULL);
+    test_redis(&server, NULL, 0, "SET", scene_key("ledger", KEY_LOCK), "1-" OTHER, "PX", LEASE,
+               NULL);
+    /* Later than it queued, as the server's clock shows it. */
+    test_sleep_ms(5);
+    must_run(&undo, OTHER);
+    assert_int_equal(answer(0), 1);
+    assert_false(scene_owned(&server, "ledger"));
+    /* It looks, and is alive after all. */
+    expect_ok(caller_join(&waiter));
+    expect_ok(stile_lock_release(lock, &waiter.hold));
+    stile_lock_close(lock);
+    stile_close(space);
+}
+
 #define fresh(test) cmocka_unit_test_setup(test, begin)
 
 int main(int count, char **arguments)
@@ -816,6 +906,7 @@ int main(int count, char **arguments)
         fresh(who_it_is_stays_with_a_waiter_and_becomes_the_owners),
         fresh(an_inspection_leaves_out_waiters_that_do_not_count),
         fresh(a_lock_kept_for_nobody_is_nobodys),
+        fresh(a_release_with_one_key_does_nothing_where_the_queue_has_a_say),
         fresh(a_key_of_another_type_is_an_error_and_nothing_is_written),
         fresh(an_acquire_takes_nothing_over_a_key_of_another_type),
         fresh(a_fence_that_is_none_or_at_its_end_is_an_error),
@@ -827,6 +918,8 @@ int main(int count, char **arguments)
         fresh(an_acquire_that_comes_too_late_takes_nothing),
         fresh(dead_waiters_are_reaped_in_parts_and_to_the_end),
         fresh(a_live_waiter_behind_many_dead_ones_is_granted_with_the_release),
+        fresh(who_takes_a_lock_past_the_queue_without_a_fence_hands_it_on),
+        fresh(an_unclaimed_grant_is_remembered_behind_who_overtook_the_queue),
     };
 
     if (count > 1)

@@ -1,6 +1,6 @@
 /*
  * The small parts that everything else leans on: statuses, the detail behind
- * them, escaped text, the fence check, the version.
+ * them, escaped text, the fence check, the version, timers.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +16,7 @@
 #include <stile/version.h>
 
 #include "base/error.h"
+#include "base/timers.h"
 #include "base/os.h"
 
 /* ---- statuses ---------------------------------------------------------------- */
@@ -290,6 +291,49 @@ static void zero_is_no_fence_and_refused(void **state)
     assert_int_equal(highest, 7);
 }
 
+/* ---- timers --------------------------------------------------------------------- */
+
+enum { NODES = 64 };
+
+/* The earliest of those that are in it, by looking at all. */
+static int64_t earliest(const struct stile_timer *nodes, const bool *in)
+{
+    int64_t at_ns = INT64_MAX;
+    size_t i;
+
+    for (i = 0; i < NODES; i++) {
+        if (in[i] && nodes[i].at_ns < at_ns)
+            at_ns = nodes[i].at_ns;
+    }
+    return at_ns;
+}
+
+static void the_earliest_timer_is_first_whatever_comes_and_goes(void **state)
+{
+    struct stile_timers timers = {.first = NULL};
+    struct stile_timer nodes[NODES];
+    bool in[NODES] = {false};
+    uint64_t draw = 1;
+    size_t i, k;
+
+    (void)state;
+    for (i = 0; i < NODES; i++)
+        stile__timer_init(&nodes[i]);
+    for (k = 0; k < 20000; k++) {
+        draw = draw * UINT64_C(6364136223846793005) + 1442695040888963407U;
+        i = draw >> 33 & (NODES - 1);
+        /* Also one that is not set. */
+        stile__timer_clear(&timers, &nodes[i]);
+        in[i] = draw >> 40 & 1;
+        if (in[i])
+            stile__timer_set(&timers, &nodes[i], (int64_t)(draw >> 41 & 1023));
+        assert_int_equal(timers.first == NULL ? INT64_MAX : timers.first->at_ns,
+                         earliest(nodes, in));
+    }
+    while (timers.first != NULL)
+        stile__timer_clear(&timers, timers.first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +355,7 @@ int main(void)
         cmocka_unit_test(equal_fence_may_write_many_times),
         cmocka_unit_test(lower_fence_is_refused_and_changes_nothing),
         cmocka_unit_test(zero_is_no_fence_and_refused),
+        cmocka_unit_test(the_earliest_timer_is_first_whatever_comes_and_goes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

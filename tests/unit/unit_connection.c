@@ -450,6 +450,58 @@ static void what_is_not_resp2_is_refused(void **state)
     }
 }
 
+/* The first reply of a parser is always hiredis's; later ones may be read in place. */
+static void a_short_reply_is_read_in_place_as_hiredis_reads_it(void **state)
+{
+    static const struct text texts[] = {
+        TEXT(":0\r\n"),
+        TEXT(":-1\r\n"),
+        TEXT(":007\r\n"),
+        TEXT(":-0\r\n"),
+        TEXT(":999999999999999999\r\n"),
+        TEXT("+OK\r\n"),
+        TEXT("$-1\r\n"),
+        TEXT("+\r\n"),
+        TEXT(":-9223372036854775808\r\n"),
+        TEXT("+OKA\r\n"),
+        TEXT("$1\r\nx\r\n"),
+        TEXT(":\r\n"),
+        TEXT(":-\r\n"),
+        TEXT(":1x\r\n"),
+        TEXT(":9223372036854775808\r\n"),
+        TEXT("$-10\r\n"),
+        TEXT(": 1\r\n"),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct redis_parser first, later;
+        const struct redis_reply *one = NULL, *other = NULL;
+        stile_status status;
+        size_t used;
+
+        assert_int_equal(stile__redis_parser_init(&first, &usual), STILE_OK);
+        assert_int_equal(stile__redis_parser_init(&later, &usual), STILE_OK);
+        assert_non_null(parse_all(&later, "+PONG\r\n", 7));
+        status = stile__redis_parse(&first, texts[i].bytes, texts[i].length, &used, &one);
+        assert_int_equal(stile__redis_parse(&later, texts[i].bytes, texts[i].length, &used, &other),
+                         status);
+        assert_int_equal(one == NULL, other == NULL);
+        if (one != NULL) {
+            assert_int_equal(used, texts[i].length);
+            assert_int_equal(one->type, other->type);
+            assert_true(one->integer == other->integer);
+            assert_int_equal(one->length, other->length);
+            assert_int_equal(one->text == NULL, other->text == NULL);
+            if (one->text != NULL)
+                assert_string_equal(one->text, other->text);
+            assert_false(stile__redis_parser_pending(&later));
+        }
+        stile__redis_parser_fini(&first);
+        stile__redis_parser_fini(&later);
+    }
+}
+
 static void arrays_may_be_nested_seven_deep(void **state)
 {
     static const char deepest[] = "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:7\r\n";
@@ -1740,6 +1792,7 @@ int main(void)
         cmocka_unit_test(a_reply_may_come_in_any_two_pieces_or_byte_by_byte),
         cmocka_unit_test(replies_that_come_together_are_read_one_by_one),
         cmocka_unit_test(what_is_not_resp2_is_refused),
+        cmocka_unit_test(a_short_reply_is_read_in_place_as_hiredis_reads_it),
         cmocka_unit_test(arrays_may_be_nested_seven_deep),
         cmocka_unit_test(headers_that_promise_too_much_are_refused_at_once),
         cmocka_unit_test(an_endless_reply_ends_at_the_limit),

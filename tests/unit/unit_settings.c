@@ -340,6 +340,10 @@ static const struct {
     {"redis://host?recheck_ms=5000", STILE_INVALID,
      "recheck_ms 5000 is not less than waiter_lease_ms 5000"},
     {"redis://host?waiter_lease_ms=1000", STILE_INVALID, "recheck_ms"},
+    {"redis://host?fence=no", STILE_INVALID,
+     "fence is neither on nor off in redis://host?fence=***"},
+    {"local:?fence=", STILE_INVALID, "fence is neither on nor off"},
+    {"redis://host?no_fence=on", STILE_INVALID, "no_fence"},
     {"redis://host?prefix=" SIXTY "12345", STILE_INVALID, "prefix is longer"},
     {"redis://host?prefix=%7b", STILE_INVALID, "prefix has a brace"},
     {"redis://host?prefix=}", STILE_INVALID, "prefix has a brace"},
@@ -439,6 +443,29 @@ static void wrong_options_are_refused_and_named(void **state)
     assert_refused("local:", &password, STILE_INVALID, "stile_options.password");
     assert_null(strstr(stile_error_detail(), PASSWORD));
     assert_refused("local:", &together, STILE_INVALID, "recheck_ms");
+}
+
+static void fence_is_on_unless_somebody_says_off(void **state)
+{
+    static const struct {
+        const char *url;
+        bool option, off;
+    } said[] = {
+        {"redis://host:6379", false, false},          {"redis://host:6379", true, true},
+        {"redis://host:6379?fence=off", false, true}, {"redis://host:6379?fence=off", true, true},
+        {"redis://host:6379?fence=on", true, false},  {"local:?fence=off", false, true}};
+    struct stile_settings settings;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof said / sizeof *said; i++) {
+        const stile_options options = {.no_fence = said[i].option};
+
+        assert_int_equal(init(&settings, said[i].url, &options), STILE_OK);
+        assert_int_equal(settings.no_fence, said[i].off);
+        assert_string_equal(settings.shown, said[i].url);
+        stile__settings_fini(&settings);
+    }
 }
 
 /* ---- the environment --------------------------------------------------------- */
@@ -650,7 +677,7 @@ static void file_has_every_option(void **state)
     open_file_text(&settings,
                    "[stile]\nurl=unix:///run/x\ndb=3\npassword_env=STILE_TEST_PASSWORD\n"
                    "connect_timeout_ms=11\ncommand_timeout_ms=12\nlease_ms=113\nmax_hold_ms=114\n"
-                   "waiter_lease_ms=1015\nclaim_ms=116\nrecheck_ms=117\n",
+                   "waiter_lease_ms=1015\nclaim_ms=116\nrecheck_ms=117\nfence=off\n",
                    NULL);
     assert_int_equal(settings.db, 3);
     assert_string_equal(settings.password, PASSWORD);
@@ -661,6 +688,7 @@ static void file_has_every_option(void **state)
     assert_int_equal(settings.waiter_lease_ms, 1015);
     assert_int_equal(settings.claim_ms, 116);
     assert_int_equal(settings.recheck_ms, 117);
+    assert_true(settings.no_fence);
     stile__settings_fini(&settings);
 }
 
@@ -969,6 +997,7 @@ int main(void)
         cmocka_unit_test(empty_password_of_the_query_takes_that_of_the_options_away),
         cmocka_unit_test(options_win_over_defaults),
         cmocka_unit_test(wrong_options_are_refused_and_named),
+        cmocka_unit_test(fence_is_on_unless_somebody_says_off),
         cmocka_unit_test_setup(url_comes_from_the_environment_when_none_is_given,
                                clear_environment),
         cmocka_unit_test_setup(detail_says_that_a_wrong_url_came_from_the_environment,

@@ -6,8 +6,7 @@
 -- of waiters, who has it, then for each waiter its number of arrival and who it is}.
 -- Invariant: who is listed would be granted in this order.
 local cfg = {}
-local t = redis.call('TIME')
-local now_ms = t[1] * 1000 + math.floor(t[2] / 1000)
+--include clock
 --include prelude
 local last, wrong = last_fence()
 if not last then return redis.error_reply(wrong) end
@@ -26,7 +25,7 @@ while #answer < limit do
   local page = redis.call('ZRANGE', KEYS[3], at, at + 99, 'WITHSCORES')
   if #page == 0 then break end
   for i = 1, #page, 2 do
-    local client, who = live(page[i], now_ms)
+    local client, who = live(page[i])
     if not client then
       count = count - 1
     elseif #answer < limit then

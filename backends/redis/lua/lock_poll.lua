@@ -8,13 +8,11 @@
 -- absent}.
 -- Invariant: who polls is alive; the lock is not free afterwards while a live
 -- waiter queues, unless the answer says there is more.
-local cfg = {claim = tonumber(ARGV[3]), inbox = ARGV[4]}
-local t = redis.call('TIME')
-cfg.now = t[1] * 1000000 + t[2]
-local now_ms = math.floor(cfg.now / 1000)
+local cfg = {claim = ARGV[3], inbox = ARGV[4]}
+--include clock
 --include prelude
-local last, wrong = last_fence()
-if not last then return redis.error_reply(wrong) end
+local last, flagged, pending = last_fence()
+if not last then return redis.error_reply(flagged) end
 local value = redis.call('GET', KEYS[1])
 if value and string.sub(value, 1, 1) ~= '1' then
   return redis.error_reply('STILEKIND the key is not a lock of this version')
@@ -25,7 +23,7 @@ redis.call('HLEN', KEYS[4])
 local ttl = string.format('%.0f', tonumber(ARGV[2]) + 60000)
 redis.call('PEXPIRE', KEYS[3], ttl)
 redis.call('PEXPIRE', KEYS[4], ttl)
-local entry = string.format('%.0f %.0f %s', now_ms + tonumber(ARGV[2]), now_ms, ARGV[1])
+local entry = stamp_ms .. ' ' .. ARGV[2] .. ' ' .. ARGV[1]
 for i = 5, #ARGV do
   if redis.call('ZSCORE', KEYS[3], ARGV[i]) then
     local was = redis.call('HGET', KEYS[4], ARGV[i]) or ''
@@ -37,7 +35,7 @@ redis.call('HDEL', KEYS[4], '!' .. ARGV[1])
 local more = false
 if redis.call('EXISTS', KEYS[3]) == 1 then
   if not value then
-    more = reap(last)
+    more = reap(last, pending)
     value = redis.call('GET', KEYS[1])
     last = last_fence()
   elseif string.sub(value, 2, 2) == '-' then

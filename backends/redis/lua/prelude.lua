@@ -1,42 +1,56 @@
 -- What the scripts that make owners share.  It stands where a script says
--- "--include prelude"; there KEYS are lock, fence, queue, waiters, and a table
--- `cfg` has claim (ms), inbox (what a client's channel starts with) and now (us).
+-- "--include prelude", after the clock; there KEYS are lock, fence, queue, waiters,
+-- and a table `cfg` has claim (ms, as text) and inbox (what a client's channel starts
+-- with).  To make these functions costs as much as four commands do.
 --
 --   lock     "1", a flag, the owner's op id, and who that is; expires with the
 --            lease.  Flag: "-" nobody queues; "q" somebody may; "g" a grant that was
 --            not claimed yet; "m" released, and kept for nobody until it expires.
---   fence    the last fence given, "q" before it while somebody may queue.
+--   fence    the last fence given; while somebody may queue, "q" before it; while a
+--            grant was not claimed, a blank and its client behind it.
 --   queue    zset: op id by number of arrival.
---   waiters  hash: op id -> "deadline renewed client" and who; "#" the last number;
---            "!pending" the client of an unclaimed grant; "!<client>" when that
---            client let a grant run out.  All in ms of the server's clock.
+--   waiters  hash: op id -> "renewed lease client" and who; "#" the last number;
+--            "!<client>" when that client let a grant run out, and then "!", too.  All
+--            in ms, of the server's clock.
 --   Who: " host pid thread label", or nothing; for people.
 --
 -- Invariant: while the queue has a live waiter, the lock has an owner, or a
 -- waiter that polls will find it free and grant it.
 local FENCE_END = 9007199254740990
 
+local function text_of(number)
+  return number == now and stamp or string.format('%.0f', number)
+end
+
+-- The number, whether somebody may queue, and the client of a grant that was not
+-- claimed; or nil and what is wrong.
 local function last_fence()
   local text = redis.call('GET', KEYS[2])
   if not text then return 0, false end
-  local flagged = string.sub(text, 1, 1) == 'q'
-  local last = tonumber(flagged and string.sub(text, 2) or text)
-  if not last then return nil, 'STILEKIND the fence is not a number' end
+  local last, client = tonumber(text), nil
+  local flagged = not last
+  if flagged then
+    text, client = string.match(text, '^q(%S+) ?(%x*)$')
+    last = tonumber(text or '')
+    if not last then return nil, 'STILEKIND the fence is not a number' end
+  end
   -- This way round, since nan is neither.
   if not (last >= 0 and last < FENCE_END) then
     return nil, 'STILEFENCE the fence has reached its end'
   end
-  return last, flagged
+  return last, flagged, client ~= '' and client
 end
 
-local function put_fence(number, flagged, lease)
-  local ttl = math.max(86400000, lease + 60000)
-  redis.call('SET', KEYS[2], (flagged and 'q' or '') .. string.format('%.0f', number), 'PX',
-    string.format('%.0f', ttl))
+local function put_fence(number, flagged, lease, client)
+  local ttl = lease <= 86340000 and '86400000' or string.format('%.0f', lease + 60000)
+  local text = text_of(number)
+  if flagged then text = 'q' .. text end
+  if client then text = text .. ' ' .. client end
+  redis.call('SET', KEYS[2], text, 'PX', ttl)
 end
 
 local function next_fence(last)
-  return math.max(last + 1, cfg.now)
+  return math.max(last + 1, now)
 end
 
 -- What is left of the owner's lease; a key that somebody made permanent has long.
@@ -56,54 +70,60 @@ local function owner_fence(last, flagged)
 end
 
 -- The client of a waiter that counts, and who it is; nil for one that does not.
-local function live(op, now_ms)
-  local deadline, renewed, client, who =
-    string.match(redis.call('HGET', KEYS[4], op) or '', '^(%d+) (%d+) (%x+)(.*)$')
-  if not client or tonumber(deadline) <= now_ms then return nil end
-  local dead = redis.call('HGET', KEYS[4], '!' .. client)
+local function live(op)
+  local seen = redis.call('HMGET', KEYS[4], op, '!')
+  local renewed, lease, client, who = string.match(seen[1] or '', '^(%d+) (%d+) (%x+)(.*)$')
+  if not client or renewed + lease <= now_ms then return nil end
+  local dead = seen[2] and redis.call('HGET', KEYS[4], '!' .. client)
   if dead and tonumber(dead) > tonumber(renewed) then return nil end
   return client, who
 end
 
--- Grants the free lock to the first live waiter.  last is the last fence.
--- Returns whether there may be more to do: 32 dead waiters are enough for once.
+-- Makes the first of the queue the owner, if it lives.  Returns the fence, and whether
+-- it has heard of it.
+local function grant(op, last)
+  local client, who = live(op)
+  -- The first of the writes, since a full server does not refuse it, and no other then.
+  redis.call('ZREM', KEYS[3], op)
+  redis.call('HDEL', KEYS[4], op)
+  if not client then return last, false end
+  last = next_fence(last)
+  redis.call('SET', KEYS[1], '1g' .. op .. who, 'PX', cfg.claim)
+  put_fence(last, true, 0, client)
+  local heard = redis.pcall('PUBLISH', cfg.inbox .. client,
+    op .. ' ' .. text_of(last) .. ' ' .. stamp_ms .. ' ' .. cfg.claim)
+  return last, heard ~= 0
+end
+
+-- Passes the lock, which is free or given back, to the first live waiter.  last is the
+-- last fence.  Returns whether there may be more to do: 32 dead waiters are enough for
+-- once.
 local function grant_next(last)
-  local now_ms = math.floor(cfg.now / 1000)
   for _ = 1, 32 do
-    local op = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
+    local op = redis.call('ZRANGE', KEYS[3], '0', '0')[1]
     if not op then
-      redis.call('DEL', KEYS[4])
+      redis.call('HLEN', KEYS[4])
+      redis.call('DEL', KEYS[1], KEYS[4])
       put_fence(last, false, 0)
       return false
     end
-    local client, who = live(op, now_ms)
-    redis.call('ZREM', KEYS[3], op)
-    redis.call('HDEL', KEYS[4], op)
-    if client then
-      last = next_fence(last)
-      redis.call('SET', KEYS[1], '1g' .. op .. who, 'PX', cfg.claim)
-      redis.call('HSET', KEYS[4], '!pending', client)
-      -- The field before it may have been the last, and the key's time with it.
-      if redis.call('PTTL', KEYS[4]) < 0 then redis.call('PEXPIRE', KEYS[4], 65000) end
-      put_fence(last, true, 0)
-      local heard = redis.pcall('PUBLISH', cfg.inbox .. client, table.concat({op,
-        string.format('%.0f', last), string.format('%.0f', now_ms + cfg.claim), cfg.claim}, ' '))
-      if heard ~= 0 then return false end
-      redis.call('DEL', KEYS[1])
-      redis.call('HDEL', KEYS[4], '!pending')
-    end
+    local heard
+    last, heard = grant(op, last)
+    if heard then return false end
   end
+  redis.call('DEL', KEYS[1])
+  put_fence(last, true, 0)
   return true
 end
 
 -- The lock is free though somebody may queue: its lease ran out, or a release
--- gave up after many dead waiters.  A grant that nobody claimed speaks against
--- all waiters of that client.
-local function reap(last)
-  local client = redis.call('HGET', KEYS[4], '!pending')
-  if client then
-    redis.call('HDEL', KEYS[4], '!pending')
-    redis.call('HSET', KEYS[4], '!' .. client, string.format('%.0f', math.floor(cfg.now / 1000)))
+-- gave up after many dead waiters.  A grant that nobody claimed, that of client, speaks
+-- against all waiters of that client.
+local function reap(last, client)
+  -- What the queue and the hash are is seen before anything is written.
+  if client and redis.call('ZCARD', KEYS[3]) > 0 then
+    redis.call('HSET', KEYS[4], '!' .. client, stamp_ms, '!', '1')
+    if redis.call('PTTL', KEYS[4]) < 0 then redis.call('PEXPIRE', KEYS[4], '65000') end
   end
   return grant_next(last)
 end
