@@ -205,10 +205,10 @@ stile_status stile__redis_take_value(struct redis_exchange *exchange,
 stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold);
 stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms);
 stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);
-/* Renews an op id for so many ms, and claims it if it has to be: STILE_OK with the new
- * belief, STILE_LOST, or why the server could not be asked. */
+/* Renews an op id for so many ms, and claims it if it has to be and claim is set: STILE_OK
+ * with the new belief, STILE_LOST, or why the server could not be asked. */
 stile_status stile__redis_renew_id(struct redis_object *object, const uint64_t id[2],
-                                   int64_t lease_ms, int64_t *valid_until_ns);
+                                   int64_t lease_ms, bool claim, int64_t *valid_until_ns);
 
 /* ---- redis_lock_hand.c ---------------------------------------------------------------- */
 

@@ -16,8 +16,9 @@ bool stile__redis_own(stile_lock *lock)
         !stile__lease_own(&space->leases, slot, object, id))
         return false;
     /* Somebody may have taken it by force, and another may have it: then waiting has an
-     * end.  A renewal for the shortest time changes nothing and tells. */
-    return stile__redis_renew_id(object, id, 1, &valid_until_ns) == STILE_OK;
+     * end.  A renewal for the shortest time that claims nothing changes nothing
+     * and tells. */
+    return stile__redis_renew_id(object, id, 1, false, &valid_until_ns) == STILE_OK;
 }
 
 stile_status stile__redis_hand_over(stile_lock *lock, const stile_hold *hold)
@@ -68,7 +69,8 @@ stile_status stile__redis_give(stile_lock *lock, const stile_hold *hold,
     /* So that whoever adopts it has a whole lease to do so.  A server that cannot be
      * asked leaves what is left of it. */
     if ((terms.renewed || terms.claim) &&
-        stile__redis_renew_id(object, hold->id, terms.lease_ms, &valid_until_ns) == STILE_LOST)
+        stile__redis_renew_id(object, hold->id, terms.lease_ms, true, &valid_until_ns) ==
+            STILE_LOST)
         return STILE_LOST;
     stile__token_write(&token, key->bytes, key->length, text);
     return STILE_OK;
@@ -86,7 +88,7 @@ static stile_status adopt(stile_lock *lock, const struct stile_token *token, sti
         return status;
     hold->id[0] = token->id[0];
     hold->id[1] = token->id[1];
-    status = stile__redis_renew_id(object, hold->id, stile__redis_lease_ms(options),
+    status = stile__redis_renew_id(object, hold->id, stile__redis_lease_ms(options), true,
                                    &taken.valid_until_ns);
     /* The clock is read last: what is over before it could return is no hold. */
     if (status == STILE_OK && stile__boottime_ns() >= taken.valid_until_ns)

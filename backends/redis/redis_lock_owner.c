@@ -215,20 +215,38 @@ stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_
     return status;
 }
 
-stile_status stile__redis_renew_id(struct redis_object *object, const uint64_t id[2],
-                                   int64_t lease_ms, int64_t *valid_until_ns)
-{
-    struct redis_space *space = object->space;
+/* ---- lock_renew ------------------------------------------------------------------------------------------------ */
+
+struct renewal {
     struct id_text op;
     struct number lease;
-    const struct redis_slice keys[3] = {object->keys[REDIS_LOCK], object->keys[REDIS_FENCE],
-                                        object->keys[REDIS_WAITERS]};
-    const struct redis_slice args[3] = {id_slice(&op, id), number_slice(&lease, lease_ms),
-                                        slice_of("1", 1)};
-    struct answer_int answer = {.exchange = {.call = {&stile__script_lock_renew, keys, 3, args, 3},
-                                             .patience = REDIS_PATIENT,
-                                             .repeatable = true,
-                                             .take = stile__redis_take_value}};
+    struct redis_slice keys[2];
+    struct redis_slice args[3];
+};
+
+static struct redis_call renewal_call(struct renewal *renewal, const struct redis_object *object,
+                                      const uint64_t id[2], int64_t lease_ms, bool claim)
+{
+    struct redis_call call = {&stile__script_lock_renew, renewal->keys, 2, renewal->args, 3};
+
+    renewal->keys[0] = object->keys[REDIS_LOCK];
+    renewal->keys[1] = object->keys[REDIS_FENCE];
+    renewal->args[0] = id_slice(&renewal->op, id);
+    renewal->args[1] = number_slice(&renewal->lease, lease_ms);
+    renewal->args[2] = slice_of(claim ? "1" : "0", 1);
+    return call;
+}
+
+stile_status stile__redis_renew_id(struct redis_object *object, const uint64_t id[2],
+                                   int64_t lease_ms, bool claim, int64_t *valid_until_ns)
+{
+    struct redis_space *space = object->space;
+    struct renewal renewal;
+    struct answer_int answer = {
+        .exchange = {.call = renewal_call(&renewal, object, id, lease_ms, claim),
+                     .patience = REDIS_PATIENT,
+                     .repeatable = true,
+                     .take = stile__redis_take_value}};
     stile_status status = stile__line_exchange(&space->line, &answer.exchange,
                                                stile__redis_command_until(space, INT64_MAX));
 
@@ -242,17 +260,10 @@ stile_status stile__redis_renew_id(struct redis_object *object, const uint64_t i
     return status;
 }
 
-/* ---- lock_renew ------------------------------------------------------------------------------------------------ */
-
 struct renewals {
     struct stile_renewal *due;
     struct redis_call calls[STILE_RENEW_MAX];
-    struct {
-        struct id_text op;
-        struct number lease;
-        struct redis_slice keys[2];
-        struct redis_slice args[3];
-    } of[STILE_RENEW_MAX];
+    struct renewal of[STILE_RENEW_MAX];
 };
 
 static void take_renewal(void *context, size_t i, stile_status status,
@@ -275,17 +286,9 @@ void stile__redis_renew(struct redis_space *space, struct stile_renewal *due, si
     struct renewals batch = {.due = due};
     size_t i;
 
-    for (i = 0; i < count; i++) {
-        const struct redis_object *object = due[i].object;
-
-        batch.of[i].keys[0] = object->keys[REDIS_LOCK];
-        batch.of[i].keys[1] = object->keys[REDIS_FENCE];
-        batch.of[i].args[0] = id_slice(&batch.of[i].op, due[i].id);
-        batch.of[i].args[1] = number_slice(&batch.of[i].lease, due[i].lease_ms);
-        batch.of[i].args[2] = slice_of(due[i].claim ? "1" : "0", 1);
-        batch.calls[i] = (struct redis_call){&stile__script_lock_renew, batch.of[i].keys, 2,
-                                             batch.of[i].args, 3};
-    }
+    for (i = 0; i < count; i++)
+        batch.calls[i] =
+            renewal_call(&batch.of[i], due[i].object, due[i].id, due[i].lease_ms, due[i].claim);
     stile__line_batch(&space->line, batch.calls, count,
                       stile__redis_command_until(space, INT64_MAX), take_renewal, &batch);
 }
