@@ -124,8 +124,15 @@ void stile_lock_close(stile_lock *lock)
 static stile_status call_attempt(void *call, struct stile_waiter *waiter)
 {
     struct stile_lock_call *c = call;
+    stile_status status;
 
-    return c->lock->ops->acquire(c->lock, c->options, c->once ? NULL : waiter, &waiter->hold);
+    if (!c->once)
+        return c->lock->ops->acquire(c->lock, c->options, waiter, &waiter->hold);
+    status = c->lock->ops->acquire(c->lock, c->options, NULL, &waiter->hold);
+    /* Whoever takes it from the future has it. */
+    if (status == STILE_OK)
+        (void)c->lock->ops->hand_over(c->lock, &waiter->hold);
+    return status;
 }
 
 static void call_poll(void *call, struct stile_waiter *waiter)
@@ -166,6 +173,18 @@ void stile__lock_explain(stile_status status, int64_t timeout_ms)
         stile__fail(status, "the cancellation was fired");
 }
 
+/*
+ * Whether only the calling thread could end its wait.  What is not its own now will not
+ * become so while it waits.  A reentrant lock has owners of its own, which need not be
+ * threads.
+ */
+static bool waits_for_itself(stile_lock *lock, const stile_lock_options *options,
+                             int64_t timeout_ms)
+{
+    return timeout_ms == STILE_FOREVER && options->cancel == NULL &&
+           lock->named->kind == STILE_LOCK && lock->ops->own(lock);
+}
+
 OS_SLOW_PATH static stile_status wait_for_lock(stile_lock *lock, const stile_lock_options *options,
                                                int64_t timeout_ms, stile_hold *hold)
 {
@@ -175,6 +194,11 @@ OS_SLOW_PATH static stile_status wait_for_lock(stile_lock *lock, const stile_loc
 
     if (!stile__gate_enter(&lock->gate))
         return stile__fail(STILE_CLOSED, "the handle is being closed");
+    if (waits_for_itself(lock, options, timeout_ms)) {
+        stile__gate_leave(&lock->gate);
+        return stile__fail(STILE_DEADLOCK, "the calling thread holds the lock itself, and would "
+                                           "wait for ever");
+    }
     waiter.owner = lock;
     waiter.options = options;
     status = stile__wait(&stile__lock_wait_ops, &call, &waiter, deadline_in(timeout_ms),

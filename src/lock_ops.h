@@ -16,6 +16,10 @@
  *   release  redis        yes
  *   extend   redis        yes
  *   check    no           yes
+ *   own      redis        yes
+ *   hand_over, watch  no  yes
+ *   give     redis        yes
+ *   adopt    redis        yes
  *   inspect  redis        yes
  *   force_release  redis  yes
  */
@@ -32,6 +36,7 @@
 #include "base/gate.h"
 #include "base/names.h"
 #include "base/wait.h"
+#include "base/watch.h"
 #include "lock_word.h"
 
 /* How many waiters an inspection lists. */
@@ -64,6 +69,14 @@ struct stile_lock_ops {
     stile_status (*release)(stile_lock *lock, const stile_hold *hold);
     stile_status (*extend)(stile_lock *lock, const stile_hold *hold, int64_t add_ms);
     stile_status (*check)(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);
+    stile_status (*hand_over)(stile_lock *lock, const stile_hold *hold);
+    /* Whether the lock is taken by a hold without an end that the calling thread took
+     * and never handed over.  True only if that is so for sure. */
+    bool (*own)(stile_lock *lock);
+    /* Attaches the watch: STILE_OK, STILE_NOT_HELD, or a failure. */
+    stile_status (*watch)(stile_lock *lock, const stile_hold *hold, struct stile_watch *watch);
+    stile_status (*give)(stile_lock *lock, const stile_hold *hold, char token[STILE_TOKEN_SIZE]);
+    stile_status (*adopt)(stile_lock *lock, const char *token, stile_hold *hold);
     /* As the public calls.  info is zeroed; a failed inspection leaves nothing in it. */
     stile_status (*inspect)(stile_lock *lock, stile_lock_info *info);
     stile_status (*force_release)(stile_lock *lock);
@@ -83,7 +96,7 @@ struct stile_lock {
     /* Set by init, if the core may take and free this word by itself (lock_word.h) for
      * holds of object without a slot, made with the handle's own options: it saves the
      * calls.  Else NULL. */
-    _Atomic uint64_t *word;
+    struct stile_lock_word *word;
     const void *object;
     const struct stile_named *named; /* the same for all handles of one lock */
     stile_lock_options options;      /* complete: nothing in it means "the default" */
@@ -94,14 +107,15 @@ struct stile_lock {
     struct stile_gate gate;
 };
 
-/* Takes a lock that is free, if that is one step on a word. */
+/* Takes a lock that is free, if that is one step on a word.  Not where the number of the
+ * thread would have to be asked for. */
 static OS_FAST_PATH bool lock_take_word(const stile_lock *lock, stile_hold *hold)
 {
-    uint64_t fence;
+    uint64_t thread = os_thread_known(), fence;
 
-    if (lock->word == NULL)
+    if (lock->word == NULL || thread == 0)
         return false;
-    fence = lock_word_take(lock->word);
+    fence = lock_word_take(lock->word, thread);
     if (fence == 0)
         return false;
     *hold = (stile_hold){.fence = fence, .object = lock->object};

@@ -1,6 +1,6 @@
 /*
- * The word of a lock that lives in this process, and the two steps on it that need
- * nobody else.
+ * The word of a lock that lives in this process, who took it, and the two steps on it
+ * that need nobody else.
  *
  * bit 0 HELD, bit 1 QUEUED, bits 2..63 the fence of the last acquire.  Acquire goes
  * from "not held, not queued" to the next fence and HELD; release from the own fence
@@ -18,21 +18,43 @@
 #define STILE_WORD_FENCE_SHIFT 2
 #define STILE_WORD_NEXT_FENCE (UINT64_C(1) << STILE_WORD_FENCE_SHIFT)
 
+struct stile_lock_word {
+    _Atomic uint64_t word;
+    /* A thread, in the upper half, and the fence of the hold that it took.  Written by
+     * whoever makes it the owner, after the word and before anybody has the hold.  So what
+     * was written for a fence is there when the word has that fence or a later one, and a
+     * note of another fence says nothing: nobody has to take it back. */
+    _Atomic uint64_t owner;
+};
+
 /* The word while that fence holds, and nobody is queued. */
 static inline uint64_t lock_word_held(uint64_t fence)
 {
     return fence << STILE_WORD_FENCE_SHIFT | STILE_WORD_HELD;
 }
 
-/* The fence of the new hold, or 0: the lock is not free, or somebody is queued. */
-static OS_FAST_PATH uint64_t lock_word_take(_Atomic uint64_t *word)
+/* thread as stile__thread_number(); 0 in the upper half: nobody of whom it is known that
+ * only it can free the lock. */
+static inline uint64_t lock_word_owner(uint64_t fence, uint64_t thread)
 {
-    uint64_t seen = os_load(word, memory_order_relaxed);
+    return (thread & ~(uint64_t)UINT32_MAX) | (uint32_t)fence;
+}
+
+static inline void lock_word_note(struct stile_lock_word *word, uint64_t fence, uint64_t thread)
+{
+    os_store(&word->owner, lock_word_owner(fence, thread), memory_order_relaxed);
+}
+
+/* The fence of the new hold, or 0: the lock is not free, or somebody is queued. */
+static OS_FAST_PATH uint64_t lock_word_take(struct stile_lock_word *word, uint64_t thread)
+{
+    uint64_t seen = os_load(&word->word, memory_order_relaxed);
     uint64_t next = (seen + STILE_WORD_NEXT_FENCE) | STILE_WORD_HELD;
 
     if ((seen & (STILE_WORD_HELD | STILE_WORD_QUEUED)) ||
-        !os_cas_seen(word, seen, next, memory_order_acquire))
+        !os_cas_seen(&word->word, seen, next, memory_order_acquire))
         return 0;
+    lock_word_note(word, next >> STILE_WORD_FENCE_SHIFT, thread);
     return next >> STILE_WORD_FENCE_SHIFT;
 }
 
@@ -50,18 +72,18 @@ static OS_FAST_PATH uint64_t lock_word_take_after(_Atomic uint64_t *word, uint64
 }
 
 /* False: somebody is queued, or it is not this fence that holds. */
-static OS_FAST_PATH bool lock_word_free(_Atomic uint64_t *word, uint64_t fence)
+static OS_FAST_PATH bool lock_word_free(struct stile_lock_word *word, uint64_t fence)
 {
     uint64_t held = lock_word_held(fence), next = fence << STILE_WORD_FENCE_SHIFT;
 
     if (os_alone()) {
-        if (os_load(word, memory_order_relaxed) != held)
+        if (os_load(&word->word, memory_order_relaxed) != held)
             return false;
-        os_store(word, next, memory_order_relaxed);
+        os_store(&word->word, next, memory_order_relaxed);
         return true;
     }
     /* Release: the next owner sees what this one did. */
-    return os_cas(word, &held, next, memory_order_release);
+    return os_cas(&word->word, &held, next, memory_order_release);
 }
 
 #endif

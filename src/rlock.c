@@ -652,6 +652,17 @@ stile_status stile_rlock_check(stile_rlock *rlock, const stile_hold *hold, int64
     return status == STILE_OK ? stile_lock_check(rlock->lock, &outer, valid_ms) : status;
 }
 
+stile_status stile_rlock_watch(stile_rlock *rlock, const stile_hold *hold,
+                               stile_watch_callback *callback, void *argument, stile_watch **out)
+{
+    stile_hold outer;
+    stile_status status = find_outer(rlock, hold, &outer);
+
+    if (status != STILE_OK)
+        return status;
+    return stile_lock_watch(rlock->lock, &outer, callback, argument, out);
+}
+
 uint64_t stile_rlock_depth(stile_rlock *rlock, uint64_t owner)
 {
     const struct stile_rlock_count *count = rlock == NULL ? NULL : find_count(rlock->state, owner);

@@ -19,6 +19,9 @@ struct local_space {
     /* No fence of any object that is gone was higher: new ones start above it,
      * so that the fences of a name rise even across its objects. */
     _Atomic uint64_t fence_floor;
+    /* Guards the lists of watches of all holds that have no lease. */
+    struct stile_mutex watch_mutex;
+    uint64_t token_id; /* random: in every token that is given here */
 };
 
 extern const struct stile_lock_ops stile__local_lock_ops;

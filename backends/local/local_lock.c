@@ -5,13 +5,14 @@
  * wins.  QUEUED sends acquire and release the slow way, under the queue's mutex.
  *
  * Whenever the mutex is free:
- *   - QUEUED is set if the object is closed, or somebody is in the queue who can still
- *     be granted the lock and either nobody is awake (told STILE_AGAIN, and owing an
- *     attempt) or the first is to be made the owner; and only then;
+ *   - QUEUED is set if the object is closed, or the hold is watched, or somebody is in the
+ *     queue who can still be granted the lock and either nobody is awake (told STILE_AGAIN,
+ *     and owing an attempt) or the first is to be made the owner; and only then;
  *   - if somebody is in the queue who can still be granted the lock, it is held or
  *     somebody is awake.
  * So whoever leaves without the lock passes the wake-up on, and while somebody who was
- * woken is on its way, those who run take and free the lock without the mutex.
+ * woken is on its way, those who run take and free the lock without the mutex, unless it
+ * is watched.
  *
  * Who is woken competes with running threads, since a wake-up costs tens of
  * microseconds in which the lock would lie idle.  Who lost that race for
@@ -28,6 +29,7 @@
 #include "base/deadline.h"
 #include "base/error.h"
 #include "base/spin.h"
+#include "base/token.h"
 #include "lock_word.h"
 
 #define HELD STILE_WORD_HELD
@@ -49,20 +51,21 @@ struct local_lock_object {
     struct stile_link queue;  /* struct stile_waiter, first come first */
     unsigned awake;           /* waiters told STILE_AGAIN that owe an attempt */
     bool closed;              /* once true, stays true */
-    /* If the holder has a lease: its fence, and when it ends. */
-    uint64_t lapse_fence;
-    int64_t lapse_ns;
-    /* Who it is, if it did not just take the lock's word: when the fence is that of the
+    /* The holder, if it did not just take the lock's word: when the fence is that of the
      * owner.  The uncontended way leaves no trace here. */
     stile_hold noted;
     stile_party holder;
+    int64_t lapse_ns;          /* when its lease ends; INT64_MAX: never */
+    int64_t keep_until_ns;     /* as in the terms of its lease */
+    bool watched;              /* the holder has no lease, and may have watches: */
+    struct stile_link watches; /* under the space's watch_mutex */
     /* The fence of the last hold that was ended by force; 0: none.  It is written before
      * the word changes, so that its owner, who sees another word, finds it. */
     _Atomic uint64_t revoked_fence;
     _Atomic uint32_t sleepers; /* how many are in the queue; written under the mutex */
     struct stile_spin spin;
     /* On a line of its own: written by every acquire and release. */
-    _Alignas(64) _Atomic uint64_t word;
+    _Alignas(64) struct stile_lock_word word;
 };
 
 struct local_lock {
@@ -138,7 +141,7 @@ static uint64_t queued_flag(const struct local_lock_object *object)
 {
     const struct stile_waiter *first = first_of(object);
 
-    if (object->closed)
+    if (object->closed || object->watched)
         return QUEUED;
     if (first == NULL)
         return 0;
@@ -151,18 +154,18 @@ static void settle_flag(struct local_lock_object *object)
     uint64_t flag = queued_flag(object);
 
     /* Only who has the mutex changes it. */
-    if ((os_load(&object->word, memory_order_relaxed) & QUEUED) == flag)
+    if ((os_load(&object->word.word, memory_order_relaxed) & QUEUED) == flag)
         return;
     if (flag != 0)
-        os_or(&object->word, QUEUED, memory_order_relaxed);
+        os_or(&object->word.word, QUEUED, memory_order_relaxed);
     else
-        os_and(&object->word, ~QUEUED, memory_order_relaxed);
+        os_and(&object->word.word, ~QUEUED, memory_order_relaxed);
 }
 
-static void describe(uint32_t thread, int64_t since_ms, const char *label, stile_party *party)
+static void describe(uint64_t thread, int64_t since_ms, const char *label, stile_party *party)
 {
     memset(party, 0, sizeof *party);
-    party->thread = thread;
+    party->thread = (uint32_t)thread;
     party->since_ms = since_ms;
     if (label != NULL)
         memcpy(party->label, label, strlen(label));
@@ -174,31 +177,41 @@ static void dequeue(struct local_lock_object *object, struct stile_waiter *waite
     os_sub(&object->sleepers, 1, memory_order_relaxed);
 }
 
-/* Fills the hold of a new owner with this fence, which the thread asked for. */
-static void grant(struct local_lock_object *object, uint64_t fence, uint32_t thread,
-                  const stile_lock_options *options, stile_hold *hold)
+/* Fills the hold of a new owner with this fence, which the thread asked for.  Others do
+ * not get it before keep_until, nor before its own least time is over. */
+static void grant_kept(struct local_lock_object *object, uint64_t fence, uint64_t thread,
+                       const stile_lock_options *options, int64_t keep_until_ns, stile_hold *hold)
 {
+    struct stile_lease_terms terms = {.object = object,
+                                      .fence = fence,
+                                      .valid_until_ns = INT64_MAX,
+                                      .lease_ms = options->lease_ms,
+                                      .max_until_ns = INT64_MAX,
+                                      .keep_until_ns = keep_until_ns};
+
+    lock_word_note(&object->word, fence, thread);
     fill(object, fence, hold);
-    if (needs_slot(options)) {
-        struct stile_lease_terms terms = {.object = object,
-                                          .fence = fence,
-                                          .valid_until_ns = INT64_MAX,
-                                          .lease_ms = options->lease_ms,
-                                          .max_until_ns = INT64_MAX};
-        int64_t now = stile__boottime_ns();
+    if (needs_slot(options) || keep_until_ns != 0) {
+        int64_t now = stile__boottime_ns(), least = later_ns(now, options->min_hold_ms);
 
         if (ends(options))
             terms.valid_until_ns = later_ns(now, length_ms(options));
         if (options->max_hold_ms != 0)
             terms.max_until_ns = later_ns(now, options->max_hold_ms);
-        if (options->min_hold_ms != 0)
-            terms.keep_until_ns = later_ns(now, options->min_hold_ms);
-        object->lapse_fence = fence;
-        object->lapse_ns = terms.valid_until_ns;
+        if (options->min_hold_ms != 0 && terms.keep_until_ns < least)
+            terms.keep_until_ns = least;
         stile__lease_arm(&object->space->leases, &terms, hold);
     }
     object->noted = *hold;
+    object->lapse_ns = terms.valid_until_ns;
+    object->keep_until_ns = terms.keep_until_ns;
     describe(thread, stile__realtime_ms(), options->label, &object->holder);
+}
+
+static void grant(struct local_lock_object *object, uint64_t fence, uint64_t thread,
+                  const stile_lock_options *options, stile_hold *hold)
+{
+    grant_kept(object, fence, thread, options, 0, hold);
 }
 
 /* The first, if it is to be made the owner; then it is claimed, and has to be. */
@@ -238,7 +251,7 @@ static void hand_over(struct local_lock_object *object, struct stile_waiter *wai
  */
 static bool take(struct local_lock_object *object, bool behind, bool note, uint64_t *fence)
 {
-    uint64_t word = os_load(&object->word, memory_order_relaxed);
+    uint64_t word = os_load(&object->word.word, memory_order_relaxed);
 
     for (;;) {
         bool free = !(word & HELD) && !behind;
@@ -246,7 +259,7 @@ static bool take(struct local_lock_object *object, bool behind, bool note, uint6
 
         if (!free && !note)
             return false;
-        if (!os_cas(&object->word, &word, next, memory_order_acquire))
+        if (!os_cas(&object->word.word, &word, next, memory_order_acquire))
             continue;
         *fence = next >> FENCE_SHIFT;
         return free;
@@ -283,13 +296,36 @@ static void wake_first(struct local_lock_object *object, struct stile_parker **w
     stile__settle(first, STILE_AGAIN, wake);
 }
 
-/*
- * The hold of this fence is over: the lock passes to the first in the queue, or
- * comes free.  False: it was over before.
- */
-static bool pass_on(struct local_lock_object *object, uint64_t fence, struct stile_parker **wake)
+/* Whether the holder of this fence is the one that is noted, and has a lease. */
+static bool has_lease(const struct local_lock_object *object, uint64_t fence)
 {
-    uint64_t word = os_or(&object->word, QUEUED, memory_order_relaxed) | QUEUED, next;
+    return object->noted.fence == fence && object->noted.slot != 0;
+}
+
+/* The hold has ended in this way, and nobody else can have the lock yet. */
+static void tell_watches(struct local_lock_object *object, uint64_t fence, stile_hold_state end)
+{
+    struct stile_mutex *mutex = &object->space->watch_mutex;
+
+    /* An owner who gives it back has told the watches of its lease. */
+    if (end == STILE_HOLD_LOST && has_lease(object, fence))
+        stile__lease_lost(&object->space->leases, &object->noted);
+    if (!object->watched)
+        return;
+    object->watched = false;
+    stile__mutex_lock(mutex);
+    stile__watches_end(&object->watches, end);
+    stile__mutex_unlock(mutex);
+}
+
+/*
+ * The hold of this fence is over, in this way: the lock passes to the first in the
+ * queue, or comes free.  False: it was over before.
+ */
+static bool pass_on(struct local_lock_object *object, uint64_t fence, stile_hold_state end,
+                    struct stile_parker **wake)
+{
+    uint64_t word = os_or(&object->word.word, QUEUED, memory_order_relaxed) | QUEUED, next;
     struct stile_waiter *owner;
 
     *wake = NULL;
@@ -303,7 +339,8 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, struct sti
     next = owner == NULL ? word & ~HELD : word + NEXT_FENCE;
     /* acq_rel: what the old owner did is seen by the new one, which may not touch the
      * word at all. */
-    os_exchange(&object->word, next, memory_order_acq_rel);
+    os_exchange(&object->word.word, next, memory_order_acq_rel);
+    tell_watches(object, fence, end);
     if (owner != NULL)
         hand_over(object, owner, fence + 1, wake);
     /* Who spins takes the lock, or comes here. */
@@ -316,19 +353,20 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, struct sti
 /* Ends a lease that is over, so that nobody depends on when its thread runs. */
 static void lapse_due(struct local_lock_object *object, struct stile_parker **wake)
 {
-    uint64_t word = os_load(&object->word, memory_order_relaxed);
+    uint64_t word = os_load(&object->word.word, memory_order_relaxed);
 
     *wake = NULL;
-    if ((word & HELD) && object->lapse_fence == word >> FENCE_SHIFT &&
-        stile__boottime_ns() >= object->lapse_ns)
-        pass_on(object, object->lapse_fence, wake);
+    if ((word & HELD) && object->noted.fence == word >> FENCE_SHIFT &&
+        object->lapse_ns != INT64_MAX && stile__boottime_ns() >= object->lapse_ns)
+        pass_on(object, object->noted.fence, STILE_HOLD_LOST, wake);
 }
 
 /* ---- acquire ----------------------------------------------------------------------- */
 
-static OS_FAST_PATH bool take_fast(struct local_lock_object *object, stile_hold *hold)
+static OS_FAST_PATH bool take_fast(struct local_lock_object *object, uint64_t thread,
+                                   stile_hold *hold)
 {
-    uint64_t fence = lock_word_take(&object->word);
+    uint64_t fence = lock_word_take(&object->word, thread);
 
     if (fence == 0)
         return false;
@@ -359,17 +397,15 @@ static void queue_up(struct local_lock_object *object, struct stile_waiter *wait
     if (waiter->woken_ns != 0) {
         list_push_front(&object->queue, &waiter->link);
     } else {
-        waiter->thread = (uint32_t)stile__thread_number();
         waiter->since_ms = stile__realtime_ms();
         list_push_back(&object->queue, &waiter->link);
     }
 }
 
 /* Whose attempt it is. */
-static uint32_t thread_of(const struct stile_waiter *waiter)
+static uint64_t thread_of(const struct stile_waiter *waiter)
 {
-    return waiter != NULL && waiter->woken_ns != 0 ? waiter->thread
-                                                   : (uint32_t)stile__thread_number();
+    return waiter != NULL ? waiter->thread : stile__thread_number();
 }
 
 /*
@@ -377,19 +413,19 @@ static uint32_t thread_of(const struct stile_waiter *waiter)
  * it.  Who comes while others sleep does not look: there are more than cores, and it
  * would take the word away from those who run.
  */
-static bool watch(struct local_lock_object *object, stile_hold *hold)
+static bool look_for_a_while(struct local_lock_object *object, uint64_t thread, stile_hold *hold)
 {
-    uint64_t word = os_load(&object->word, memory_order_relaxed);
+    uint64_t word = os_load(&object->word.word, memory_order_relaxed);
     struct stile_look look;
 
     if (os_load(&object->sleepers, memory_order_relaxed) > 0 ||
         !stile__spin_begin(&object->spin, &look, word >> FENCE_SHIFT))
         return false;
     do {
-        word = os_load(&object->word, memory_order_relaxed);
+        word = os_load(&object->word.word, memory_order_relaxed);
         if (!(word & HELD)) {
             stile__spin_leave(&object->spin);
-            if (take_fast(object, hold)) {
+            if (take_fast(object, thread, hold)) {
                 stile__spin_tell(&object->spin, true);
                 return true;
             }
@@ -440,7 +476,7 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
         queue_up(object, waiter);
         status = STILE_PENDING;
     }
-    if (!(os_load(&object->word, memory_order_relaxed) & HELD))
+    if (!(os_load(&object->word.word, memory_order_relaxed) & HELD))
         wake_first(object, &wake);
     settle_flag(object);
     stile__mutex_unlock(&object->mutex);
@@ -464,10 +500,10 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
 
     if (woken)
         stile__wake_took(stile__monotonic_ns() - waiter->told_ns);
-    if (plain && !woken && take_fast(object, hold))
+    if (plain && !woken && take_fast(object, thread_of(waiter), hold))
         return STILE_OK;
     if (plain && waiter != NULL && !waiter->last && !options->fair && !stile__is_passive(waiter) &&
-        watch(object, hold)) {
+        look_for_a_while(object, waiter->thread, hold)) {
         if (woken)
             compete_no_more(object);
         return STILE_OK;
@@ -495,7 +531,7 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
 {
     /* Who was woken owes the queue's mutex a visit. */
     if (options == &lock->options && lock->plain && (waiter == NULL || waiter->woken_ns == 0) &&
-        take_fast(object_of(lock), hold))
+        take_fast(object_of(lock), thread_of(waiter), hold))
         return STILE_OK;
     return acquire_slowly(lock, options, waiter, hold);
 }
@@ -547,10 +583,8 @@ static void keep(struct local_lock_object *object, uint64_t fence, int64_t until
 {
     stile__mutex_lock(&object->mutex);
     /* Unless it was taken by force meanwhile, or its time has come. */
-    if (os_load(&object->word, memory_order_relaxed) >> FENCE_SHIFT == fence) {
-        object->lapse_fence = fence;
+    if (object->noted.fence == fence)
         object->lapse_ns = until_ns;
-    }
     stile__mutex_unlock(&object->mutex);
 }
 
@@ -573,7 +607,8 @@ OS_SLOW_PATH static stile_status release_slowly(struct local_lock_object *object
     }
     /* Also when the lease is over: with its slot gone, nobody else ends it. */
     stile__mutex_lock(&object->mutex);
-    passed = pass_on(object, hold->fence, &wake);
+    passed =
+        pass_on(object, hold->fence, status == STILE_OK ? STILE_RELEASED : STILE_HOLD_LOST, &wake);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
         stile__unpark(wake);
@@ -603,7 +638,7 @@ static stile_status local_lock_check(stile_lock *lock, const stile_hold *hold, i
         return STILE_NOT_HELD;
     if (hold->slot == 0) {
         /* Acquire: who sees that it was ended by force sees that note, too. */
-        uint64_t word = os_load(&object->word, memory_order_acquire);
+        uint64_t word = os_load(&object->word.word, memory_order_acquire);
 
         *valid_ms = STILE_FOREVER;
         return (word & ~QUEUED) == lock_word_held(hold->fence) ? STILE_OK : over(object, hold);
@@ -634,9 +669,171 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
             valid_ns = max_ns;
         status = stile__lease_prolong(leases, hold, valid_ns);
     }
-    if (status == STILE_OK && object->lapse_fence == hold->fence)
+    if (status == STILE_OK && object->noted.fence == hold->fence)
         object->lapse_ns = valid_ns;
     stile__mutex_unlock(&object->mutex);
+    return status;
+}
+
+/* ---- what an owner has done ------------------------------------------------------------ */
+
+static bool local_lock_own(stile_lock *lock)
+{
+    struct local_lock_object *object = object_of(lock);
+    /* Acquire: who sees the word of a later hold sees who has it. */
+    uint64_t word = os_load(&object->word.word, memory_order_acquire);
+    uint64_t fence = word >> FENCE_SHIFT;
+    bool own = (word & HELD) && os_load(&object->word.owner, memory_order_relaxed) ==
+                                    lock_word_owner(fence, stile__thread_number());
+
+    if (!own)
+        return false;
+    stile__mutex_lock(&object->mutex);
+    own = object->noted.fence != fence || object->lapse_ns == INT64_MAX;
+    stile__mutex_unlock(&object->mutex);
+    return own;
+}
+
+static stile_status local_lock_hand_over(stile_lock *lock, const stile_hold *hold)
+{
+    struct local_lock_object *object = object_of(lock);
+    uint64_t owner = os_load(&object->word.owner, memory_order_relaxed);
+    int64_t valid_ms;
+    stile_status status = local_lock_check(lock, hold, &valid_ms);
+
+    /* Fails if the hold has ended meanwhile, and the next owner is noted. */
+    if (status == STILE_OK && (uint32_t)owner == (uint32_t)hold->fence)
+        os_cas(&object->word.owner, &owner, lock_word_owner(hold->fence, 0), memory_order_relaxed);
+    return status;
+}
+
+static stile_status local_lock_watch(stile_lock *lock, const stile_hold *hold,
+                                     struct stile_watch *watch)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_mutex *mutex = &object->space->watch_mutex;
+    stile_status status;
+
+    if (hold->object != object)
+        return STILE_NOT_HELD;
+    watch->copied = true;
+    if (hold->slot != 0)
+        return stile__lease_watch(&object->space->leases, hold, watch);
+    watch->mutex = mutex;
+    stile__mutex_lock(&object->mutex);
+    /* From here on its release comes the slow way. */
+    if ((os_or(&object->word.word, QUEUED, memory_order_relaxed) & ~QUEUED) ==
+        lock_word_held(hold->fence)) {
+        object->watched = true;
+        status = STILE_OK;
+    } else {
+        status = over(object, hold);
+    }
+    stile__mutex_lock(mutex);
+    if (status == STILE_OK)
+        stile__watch_attach(watch, &object->watches, STILE_HELD);
+    if (status == STILE_LOST) {
+        stile__watch_attach(watch, &object->watches, STILE_HOLD_LOST);
+        list_remove(&watch->link);
+    }
+    stile__mutex_unlock(mutex);
+    settle_flag(object);
+    stile__mutex_unlock(&object->mutex);
+    return status == STILE_LOST ? STILE_OK : status;
+}
+
+/* Under the mutex: the hold of this fence gets the next one, and the lock stays taken. */
+static bool renumber(struct local_lock_object *object, uint64_t fence)
+{
+    uint64_t word = os_load(&object->word.word, memory_order_relaxed);
+
+    /* acq_rel: what the old owner did is seen by the new one. */
+    do {
+        if ((word & ~QUEUED) != lock_word_held(fence))
+            return false;
+    } while (!os_cas(&object->word.word, &word, word + NEXT_FENCE, memory_order_acq_rel));
+    return true;
+}
+
+static stile_status local_lock_give(stile_lock *lock, const stile_hold *hold,
+                                    char text[STILE_TOKEN_SIZE])
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_token token = {.id = {object->space->token_id, 0}, .fence = hold->fence + 1};
+    stile_status status = STILE_OK;
+
+    if (hold->object != object)
+        return STILE_NOT_HELD;
+    stile__mutex_lock(&object->mutex);
+    if (hold->slot != 0)
+        status = stile__lease_rename(&object->space->leases, hold, token.fence, &object->noted);
+    if (status == STILE_OK && !renumber(object, hold->fence))
+        status = over(object, hold);
+    if (status == STILE_OK) {
+        tell_watches(object, hold->fence, STILE_RELEASED);
+        memset(&object->holder, 0, sizeof object->holder);
+    }
+    settle_flag(object);
+    stile__mutex_unlock(&object->mutex);
+    if (status == STILE_OK)
+        stile__token_write(&token, object->named.name, strlen(object->named.name), text);
+    return status;
+}
+
+/* Under the mutex.  Takes *slot if it needs one.  *old is the hold whose lease has to end
+ * outside. */
+static stile_status adopt(stile_lock *lock, uint64_t fence, uint32_t *slot, stile_hold *hold,
+                          stile_hold *old)
+{
+    struct local_lock_object *object = object_of(lock);
+    int64_t keep_until_ns = 0;
+
+    if (object->closed || ((struct local_lock *)lock)->shut)
+        return stile__fail(STILE_CLOSED, "the space or the handle was closed");
+    if (!renumber(object, fence))
+        return STILE_LOST;
+    if (has_lease(object, fence)) {
+        *old = object->noted;
+        keep_until_ns = object->keep_until_ns;
+    }
+    if (needs_slot(&lock->options) || keep_until_ns != 0) {
+        hold->slot = *slot;
+        *slot = 0;
+    }
+    grant_kept(object, fence + 1, stile__thread_number(), &lock->options, keep_until_ns, hold);
+    return STILE_OK;
+}
+
+static stile_status local_lock_adopt(stile_lock *lock, const char *text, stile_hold *hold)
+{
+    struct local_lock_object *object = object_of(lock);
+    struct stile_leases *leases = &object->space->leases;
+    stile_hold taken = STILE_HOLD_INIT, old = STILE_HOLD_INIT;
+    struct stile_lease_terms terms;
+    struct stile_parker *wake;
+    struct stile_token token;
+    stile_status status;
+    uint32_t slot;
+
+    status = stile__token_read(text, object->named.name, strlen(object->named.name), &token);
+    if (status == STILE_OK && token.id[0] != object->space->token_id)
+        status = stile__fail(STILE_INVALID, "token is of another space");
+    if (status == STILE_OK)
+        status = stile__lease_reserve(leases, &slot);
+    if (status != STILE_OK)
+        return status;
+    stile__mutex_lock(&object->mutex);
+    lapse_due(object, &wake);
+    status = adopt(lock, token.fence, &slot, &taken, &old);
+    stile__mutex_unlock(&object->mutex);
+    if (wake != NULL)
+        stile__unpark(wake);
+    /* Whatever became of it: it is not the holder's any more. */
+    if (old.slot != 0)
+        stile__lease_end(leases, &old, &terms);
+    stile__lease_unreserve(leases, slot);
+    if (status == STILE_OK)
+        *hold = taken;
     return status;
 }
 
@@ -647,9 +844,11 @@ static void inspect_holder(const struct local_lock_object *object, uint64_t fenc
                            stile_lock_info *info)
 {
     info->held = true;
-    if (object->noted.fence == fence)
+    info->lease_ms = STILE_FOREVER;
+    if (object->noted.fence == fence) {
         info->holder = object->holder;
-    info->lease_ms = object->lapse_fence == fence ? remaining_ms(object->lapse_ns) : STILE_FOREVER;
+        info->lease_ms = remaining_ms(object->lapse_ns);
+    }
 }
 
 /* Under the mutex. */
@@ -693,7 +892,7 @@ static stile_status local_lock_inspect(stile_lock *lock, stile_lock_info *info)
         return stile__fail(STILE_NO_MEMORY, "no memory for the waiters of a lock");
     stile__mutex_lock(&object->mutex);
     lapse_due(object, &wake);
-    word = os_load(&object->word, memory_order_relaxed);
+    word = os_load(&object->word.word, memory_order_relaxed);
     info->fence = word >> FENCE_SHIFT;
     if (word & HELD)
         inspect_holder(object, info->fence, info);
@@ -709,15 +908,6 @@ static stile_status local_lock_inspect(stile_lock *lock, stile_lock_info *info)
     return STILE_OK;
 }
 
-/* Under the mutex: the hold of this fence is over for its owner, before anybody else can
- * have the lock. */
-static void revoke(struct local_lock_object *object, uint64_t fence)
-{
-    os_store(&object->revoked_fence, fence, memory_order_relaxed);
-    if (object->noted.fence == fence && object->noted.slot != 0)
-        stile__lease_lost(&object->space->leases, &object->noted);
-}
-
 static stile_status local_lock_force_release(stile_lock *lock)
 {
     struct local_lock_object *object = object_of(lock);
@@ -728,11 +918,11 @@ static stile_status local_lock_force_release(stile_lock *lock)
     stile__mutex_lock(&object->mutex);
     before = os_load(&object->revoked_fence, memory_order_relaxed);
     while (status == STILE_MISSING &&
-           ((word = os_load(&object->word, memory_order_relaxed)) & HELD)) {
+           ((word = os_load(&object->word.word, memory_order_relaxed)) & HELD)) {
         uint64_t fence = word >> FENCE_SHIFT;
 
-        revoke(object, fence);
-        if (pass_on(object, fence, &wake))
+        os_store(&object->revoked_fence, fence, memory_order_relaxed);
+        if (pass_on(object, fence, STILE_HOLD_LOST, &wake))
             status = STILE_OK;
         else
             /* Its owner was quicker. */
@@ -828,14 +1018,18 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     object->awake = 0;
     /* It may be made while the space is being closed, after the others were told. */
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
-    object->lapse_fence = 0;
-    object->lapse_ns = INT64_MAX;
     memset(&object->noted, 0, sizeof object->noted);
+    memset(&object->holder, 0, sizeof object->holder);
+    object->lapse_ns = INT64_MAX;
+    object->keep_until_ns = 0;
+    object->watched = false;
+    list_init(&object->watches);
     atomic_init(&object->revoked_fence, 0);
     floor = os_load(&space->fence_floor, memory_order_relaxed);
     atomic_init(&object->sleepers, 0);
     stile__spin_init(&object->spin);
-    atomic_init(&object->word, floor << FENCE_SHIFT | queued_flag(object));
+    atomic_init(&object->word.owner, 0);
+    atomic_init(&object->word.word, floor << FENCE_SHIFT | queued_flag(object));
     return &object->named;
 }
 
@@ -843,13 +1037,13 @@ bool stile__local_lock_busy(struct stile_named *named)
 {
     struct local_lock_object *object = (struct local_lock_object *)(void *)named;
 
-    return os_load(&object->word, memory_order_relaxed) & HELD;
+    return os_load(&object->word.word, memory_order_relaxed) & HELD;
 }
 
 void stile__local_lock_destroy(struct local_space *space, struct stile_named *named)
 {
     struct local_lock_object *object = (struct local_lock_object *)(void *)named;
-    uint64_t fence = os_load(&object->word, memory_order_relaxed) >> FENCE_SHIFT;
+    uint64_t fence = os_load(&object->word.word, memory_order_relaxed) >> FENCE_SHIFT;
     uint64_t floor = os_load(&space->fence_floor, memory_order_relaxed);
 
     while (floor < fence && !os_cas(&space->fence_floor, &floor, fence, memory_order_relaxed))
@@ -874,7 +1068,7 @@ void stile__local_lock_lapse(struct stile_named *named, uint64_t fence)
     struct stile_parker *wake;
 
     stile__mutex_lock(&object->mutex);
-    pass_on(object, fence, &wake);
+    pass_on(object, fence, STILE_HOLD_LOST, &wake);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
         stile__unpark(wake);
@@ -893,6 +1087,11 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .release = local_lock_release,
     .extend = local_lock_extend,
     .check = local_lock_check,
+    .hand_over = local_lock_hand_over,
+    .own = local_lock_own,
+    .watch = local_lock_watch,
+    .give = local_lock_give,
+    .adopt = local_lock_adopt,
     .inspect = local_lock_inspect,
     .force_release = local_lock_force_release,
 };

@@ -66,6 +66,10 @@ static stile_status space_open(struct stile_settings *settings, stile **out)
     status = stile__leases_init(&space->leases, &lease_ops, space);
     if (status != STILE_OK)
         goto fail_names;
+    status = stile__random(&space->token_id, sizeof space->token_id);
+    if (status != STILE_OK)
+        goto fail_leases;
+    stile__mutex_init(&space->watch_mutex, STILE_RANK_SPACE);
     atomic_init(&space->fence_floor, 0);
     /* Read here: later a thread may ask that was tied to a core of its own. */
     stile__cpus();
@@ -74,6 +78,8 @@ static stile_status space_open(struct stile_settings *settings, stile **out)
     *out = &space->base;
     return STILE_OK;
 
+fail_leases:
+    stile__leases_fini(&space->leases);
 fail_names:
     stile__names_fini(&space->names);
 fail:
@@ -103,6 +109,7 @@ static void space_fini(stile *base)
 
     stile__leases_fini(&space->leases);
     stile__names_fini(&space->names);
+    stile__mutex_fini(&space->watch_mutex);
     stile__settings_fini(&base->settings);
     free(space);
 }

@@ -255,6 +255,8 @@ struct redis_object {
     bool closed; /* once true, stays true */
     /* Until when others are expected to want it: monotonic. */
     _Atomic int64_t busy_until_ns;
+    /* The lease of the hold that was taken here last; a hint. */
+    _Atomic uint32_t taken_slot;
 };
 
 struct stile_named *stile__redis_object_make(struct redis_space *space, stile_kind kind,

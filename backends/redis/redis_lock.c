@@ -22,7 +22,8 @@ bool stile__redis_busy(struct redis_object *object, int64_t now_ns)
 
 /* A single attempt, which never queues. */
 static stile_status try_once(struct redis_object *object, const stile_lock_options *options,
-                             enum redis_patience patience, int64_t until_ns, stile_hold *hold)
+                             enum redis_patience patience, int64_t until_ns, uint64_t thread,
+                             stile_hold *hold)
 {
     struct acquire acquire = {.copies = false};
     stile_status status = stile__redis_try(object, options, hold->id, patience, until_ns, &acquire);
@@ -31,7 +32,7 @@ static stile_status try_once(struct redis_object *object, const stile_lock_optio
         status =
             stile__redis_acquire(object, options, hold->id, 0, false, patience, until_ns, &acquire);
     if (status == STILE_OK && acquire.answer == OWNER)
-        return stile__redis_become_owner(object, options, &acquire, hold);
+        return stile__redis_become_owner(object, options, &acquire, thread, hold);
     if (acquire.copies)
         stile__redis_orphan(object, hold->id, options);
     return status == STILE_OK ? STILE_TIMEOUT : status;
@@ -50,7 +51,8 @@ static stile_status attempt_first(stile_lock *lock, const stile_lock_options *op
         until_ns = waiter->back_ns;
     if (waiter->number == 0 &&
         (waiter->last || (!options->fair && !stile__redis_busy(object, now)))) {
-        stile_status status = try_once(object, options, REDIS_PATIENT, until_ns, &waiter->hold);
+        stile_status status =
+            try_once(object, options, REDIS_PATIENT, until_ns, waiter->thread, &waiter->hold);
 
         if (status != STILE_TIMEOUT)
             return status;
@@ -87,7 +89,7 @@ static stile_status acquire_inside(stile_lock *lock, const stile_lock_options *o
         status = attempt_first(lock, options, waiter);
     else if (status == STILE_OK)
         status = try_once(object, options, REDIS_ONCE, stile__redis_command_until(space, INT64_MAX),
-                          taken);
+                          stile__thread_number(), taken);
     /* Nobody had the lock for all of the time given: it was not asked in time. */
     if (status == STILE_TIMEOUT && waiter != NULL && !waiter->last &&
         stile__monotonic_ns() < waiter->deadline_ns)
@@ -205,6 +207,7 @@ struct stile_named *stile__redis_object_make(struct redis_space *space, stile_ki
     /* It may be made while the space is being closed, after the others were told. */
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
     atomic_init(&object->busy_until_ns, INT64_MIN);
+    atomic_init(&object->taken_slot, 0);
     return &object->named;
 }
 
@@ -239,6 +242,11 @@ const struct stile_lock_ops stile__redis_lock_ops = {
     .release = redis_lock_release,
     .extend = stile__redis_extend,
     .check = stile__redis_check,
+    .hand_over = stile__redis_hand_over,
+    .own = stile__redis_own,
+    .watch = stile__redis_watch,
+    .give = stile__redis_give,
+    .adopt = stile__redis_adopt,
     .inspect = stile__redis_inspect,
     .force_release = stile__redis_force_release,
 };

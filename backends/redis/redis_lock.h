@@ -5,6 +5,7 @@
  *   redis_lock_call.c   the scripts that take the lock or give an attempt up
  *   redis_lock_wait.c   who waits here: queueing, polls, grants, withdrawal
  *   redis_lock_owner.c  holds: release, extend, check, renew
+ *   redis_lock_hand.c   holds that pass on: hand over, give, adopt; watches
  *   redis_lock_inspect.c  who holds and who waits; taking the lock from whoever holds it
  *
  * A waiter is entered in the space's index before its acquire is sent, so that a
@@ -173,12 +174,26 @@ void stile__redis_turn_away(struct redis_object *object, const stile_lock *handl
  */
 stile_status stile__redis_become_owner(struct redis_object *object,
                                        const stile_lock_options *options,
-                                       const struct acquire *acquire, stile_hold *hold);
-/* Fills hold, whose id and slot are set, and arms its lease.  claim: it was granted, and
- * the first renewal claims it. */
+                                       const struct acquire *acquire, uint64_t thread,
+                                       stile_hold *hold);
+/* The fence of a hold, of which the server has given its part. */
+static inline uint64_t stile__redis_fence(const stile_lock_options *options, int64_t remote)
+{
+    return options->no_fence ? 0 : (uint64_t)remote << 10;
+}
+
+/* What the server, or who asked it, says of a new hold. */
+struct taken {
+    uint64_t fence;
+    int64_t valid_until_ns;
+    int64_t copies_until_ns;
+    uint64_t thread; /* who took it; 0: not known */
+    bool claim;      /* it was granted: the first renewal claims it */
+};
+
+/* Fills hold, whose id and slot are set, and arms its lease. */
 void stile__redis_arm(struct redis_object *object, const stile_lock_options *options,
-                      int64_t remote, int64_t valid_until_ns, bool claim, int64_t copies_until_ns,
-                      stile_hold *hold);
+                      const struct taken *taken, stile_hold *hold);
 /* A script's answer that is one number. */
 struct answer_int {
     struct redis_exchange exchange; /* first: take gets it */
@@ -190,6 +205,20 @@ stile_status stile__redis_take_value(struct redis_exchange *exchange,
 stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold);
 stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms);
 stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);
+/* Renews an op id for so many ms, and claims it if it has to be and claim is set: STILE_OK
+ * with the new belief, STILE_LOST, or why the server could not be asked. */
+stile_status stile__redis_renew_id(struct redis_object *object, const uint64_t id[2],
+                                   int64_t lease_ms, bool claim, int64_t *valid_until_ns);
+
+/* ---- redis_lock_hand.c ---------------------------------------------------------------- */
+
+bool stile__redis_own(stile_lock *lock);
+stile_status stile__redis_hand_over(stile_lock *lock, const stile_hold *hold);
+stile_status stile__redis_watch(stile_lock *lock, const stile_hold *hold,
+                                struct stile_watch *watch);
+stile_status stile__redis_give(stile_lock *lock, const stile_hold *hold,
+                               char token[STILE_TOKEN_SIZE]);
+stile_status stile__redis_adopt(stile_lock *lock, const char *token, stile_hold *hold);
 
 /* ---- redis_lock_inspect.c -------------------------------------------------------------- */
 

@@ -18,43 +18,44 @@ static int64_t keep_until(const stile_lock_options *options)
     return options->min_hold_ms == 0 ? 0 : later_ns(stile__boottime_ns(), options->min_hold_ms);
 }
 
-/* Fills hold, whose id and slot are set, and arms its lease. */
 void stile__redis_arm(struct redis_object *object, const stile_lock_options *options,
-                      int64_t remote, int64_t valid_until_ns, bool claim, int64_t copies_until_ns,
-                      stile_hold *hold)
+                      const struct taken *taken, stile_hold *hold)
 {
     struct stile_lease_terms terms = {.object = object,
-                                      .fence = options->no_fence ? 0 : (uint64_t)remote << 10,
+                                      .fence = taken->fence,
                                       .id = {hold->id[0], hold->id[1]},
-                                      .valid_until_ns = valid_until_ns,
+                                      .valid_until_ns = taken->valid_until_ns,
                                       .lease_ms = stile__redis_lease_ms(options),
                                       .max_until_ns = max_until(options),
                                       .renewed = !options->fixed_lease,
-                                      .claim = claim,
-                                      .copies_until_ns = copies_until_ns,
-                                      .keep_until_ns = keep_until(options)};
+                                      .claim = taken->claim,
+                                      .copies_until_ns = taken->copies_until_ns,
+                                      .keep_until_ns = keep_until(options),
+                                      .thread = taken->thread};
 
     hold->object = object;
     hold->fence = terms.fence;
     stile__lease_arm(&object->space->leases, &terms, hold);
+    os_store(&object->taken_slot, hold->slot, memory_order_relaxed);
 }
 
-/*
- * The server says that hold's op id is the owner.  The clock is read last: what is
- * over before it could return is given back.
- */
 stile_status stile__redis_become_owner(struct redis_object *object,
                                        const stile_lock_options *options,
-                                       const struct acquire *acquire, stile_hold *hold)
+                                       const struct acquire *acquire, uint64_t thread,
+                                       stile_hold *hold)
 {
-    int64_t valid = stile__redis_belief(acquire->exchange.sent_ns, acquire->left_ms);
-    int64_t copies = acquire->copies ? stile__redis_copies_until(object->space) : 0;
+    struct taken taken = {.fence = stile__redis_fence(options, acquire->remote),
+                          .thread = thread,
+                          .claim = acquire->unclaimed};
 
-    if (stile__boottime_ns() >= valid) {
+    taken.valid_until_ns = stile__redis_belief(acquire->exchange.sent_ns, acquire->left_ms);
+    if (acquire->copies)
+        taken.copies_until_ns = stile__redis_copies_until(object->space);
+    if (stile__boottime_ns() >= taken.valid_until_ns) {
         stile__redis_orphan(object, hold->id, options);
         return STILE_TIMEOUT;
     }
-    stile__redis_arm(object, options, acquire->remote, valid, acquire->unclaimed, copies, hold);
+    stile__redis_arm(object, options, &taken, hold);
     return STILE_OK;
 }
 
@@ -216,15 +217,53 @@ stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_
 
 /* ---- lock_renew ------------------------------------------------------------------------------------------------ */
 
+struct renewal {
+    struct id_text op;
+    struct number lease;
+    struct redis_slice keys[2];
+    struct redis_slice args[3];
+};
+
+static struct redis_call renewal_call(struct renewal *renewal, const struct redis_object *object,
+                                      const uint64_t id[2], int64_t lease_ms, bool claim)
+{
+    struct redis_call call = {&stile__script_lock_renew, renewal->keys, 2, renewal->args, 3};
+
+    renewal->keys[0] = object->keys[REDIS_LOCK];
+    renewal->keys[1] = object->keys[REDIS_FENCE];
+    renewal->args[0] = id_slice(&renewal->op, id);
+    renewal->args[1] = number_slice(&renewal->lease, lease_ms);
+    renewal->args[2] = slice_of(claim ? "1" : "0", 1);
+    return call;
+}
+
+stile_status stile__redis_renew_id(struct redis_object *object, const uint64_t id[2],
+                                   int64_t lease_ms, bool claim, int64_t *valid_until_ns)
+{
+    struct redis_space *space = object->space;
+    struct renewal renewal;
+    struct answer_int answer = {
+        .exchange = {.call = renewal_call(&renewal, object, id, lease_ms, claim),
+                     .patience = REDIS_PATIENT,
+                     .repeatable = true,
+                     .take = stile__redis_take_value}};
+    stile_status status = stile__line_exchange(&space->line, &answer.exchange,
+                                               stile__redis_command_until(space, INT64_MAX));
+
+    if (status == STILE_TIMEOUT)
+        return stile__fail(STILE_UNREACHABLE, "%s is too slow", space->base.settings.shown);
+    /* What stands there instead is not this hold. */
+    if (status == STILE_WRONG_KIND || (status == STILE_OK && answer.value <= 0))
+        return STILE_LOST;
+    if (status == STILE_OK)
+        *valid_until_ns = stile__redis_belief(answer.exchange.sent_ns, answer.value);
+    return status;
+}
+
 struct renewals {
     struct stile_renewal *due;
     struct redis_call calls[STILE_RENEW_MAX];
-    struct {
-        struct id_text op;
-        struct number lease;
-        struct redis_slice keys[2];
-        struct redis_slice args[3];
-    } of[STILE_RENEW_MAX];
+    struct renewal of[STILE_RENEW_MAX];
 };
 
 static void take_renewal(void *context, size_t i, stile_status status,
@@ -247,17 +286,9 @@ void stile__redis_renew(struct redis_space *space, struct stile_renewal *due, si
     struct renewals batch = {.due = due};
     size_t i;
 
-    for (i = 0; i < count; i++) {
-        const struct redis_object *object = due[i].object;
-
-        batch.of[i].keys[0] = object->keys[REDIS_LOCK];
-        batch.of[i].keys[1] = object->keys[REDIS_FENCE];
-        batch.of[i].args[0] = id_slice(&batch.of[i].op, due[i].id);
-        batch.of[i].args[1] = number_slice(&batch.of[i].lease, due[i].lease_ms);
-        batch.of[i].args[2] = slice_of(due[i].claim ? "1" : "0", 1);
-        batch.calls[i] = (struct redis_call){&stile__script_lock_renew, batch.of[i].keys, 2,
-                                             batch.of[i].args, 3};
-    }
+    for (i = 0; i < count; i++)
+        batch.calls[i] =
+            renewal_call(&batch.of[i], due[i].object, due[i].id, due[i].lease_ms, due[i].claim);
     stile__line_batch(&space->line, batch.calls, count,
                       stile__redis_command_until(space, INT64_MAX), take_renewal, &batch);
 }

@@ -118,7 +118,7 @@ static stile_status settle_answer(struct redis_object *object, struct stile_wait
     if (pending)
         return STILE_PENDING;
     if (status == STILE_OK && acquire->answer == OWNER)
-        return stile__redis_become_owner(object, options, acquire, &waiter->hold);
+        return stile__redis_become_owner(object, options, acquire, waiter->thread, &waiter->hold);
     if (acquire->copies)
         stile__redis_orphan(object, waiter->hold.id, options);
     return status == STILE_OK ? STILE_TIMEOUT : status;
@@ -223,13 +223,17 @@ static struct stile_waiter *find_waiter(struct redis_space *space, const uint64_
 static void settle_owner(struct redis_object *object, struct stile_waiter *waiter, int64_t remote,
                          int64_t valid_until_ns)
 {
+    const struct taken taken = {.fence = stile__redis_fence(waiter->options, remote),
+                                .valid_until_ns = valid_until_ns,
+                                .copies_until_ns = waiter->copies_until_ns,
+                                .thread = waiter->thread,
+                                .claim = true};
     struct stile_parker *wake;
 
     take_out(waiter);
     if (stile__claim(waiter)) {
         stile__redis_note_busy(object, stile__monotonic_ns());
-        stile__redis_arm(object, waiter->options, remote, valid_until_ns, true,
-                         waiter->copies_until_ns, &waiter->hold);
+        stile__redis_arm(object, waiter->options, &taken, &waiter->hold);
         stile__settle(waiter, STILE_OK, &wake);
     } else {
         give_up(object, waiter);

@@ -26,7 +26,8 @@
  * Between processes always first come, first served.
  *
  * Threads: a handle may be shared.  Not re-entrant: a thread that acquires what
- * it holds waits like any other.
+ * it holds waits like any other, and is told STILE_DEADLOCK if that would be for
+ * ever.
  *
  * fork: what a child inherits of a redis:// space answers STILE_FORKED.  With
  * local: the child has a copy of its own, usable if no other thread was inside
@@ -133,9 +134,11 @@ STILE_API void stile_lock_close(stile_lock *lock);
  *   STILE_TIMEOUT      somebody else held it for all of timeout_ms;
  *   STILE_CANCELLED    the options' cancellation was fired;
  *   STILE_CLOSED       the space or the handle was closed;
- *   STILE_DEADLOCK     the wait would be without limit, and the calling thread
- *                      itself took the hold that it waits for, and never said
- *                      with stile_lock_hand_over() that another goes on with it;
+ *   STILE_DEADLOCK     the wait would be without limit or cancellation, and the
+ *                      calling thread itself took the hold that it waits for, and
+ *                      never said with stile_lock_hand_over() that another goes on
+ *                      with it.  Not for a hold that ends by itself: fixed_lease,
+ *                      max_hold_ms;
  *   STILE_INVALID      an argument is wrong;
  *   STILE_NO_MEMORY    and nothing was changed;
  *   STILE_UNREACHABLE  the server could not be asked (redis);
@@ -294,8 +297,9 @@ STILE_API stile_status stile_lock_hand_over(stile_lock *lock, const stile_hold *
  *        release the lock.
  *
  * From now on the hold is over here: every call about it says STILE_NOT_HELD.  The
- * lock stays taken; with redis:// nobody renews the lease until it is adopted, and
- * if it is not, it ends.
+ * lock stays taken.  With redis:// the lease is renewed once more, if the server can
+ * be asked, and then by nobody until it is adopted; if it is not, it ends.  With
+ * local: a hold without an end stays until somebody adopts it.
  *
  * Returns STILE_OK; STILE_LOST, STILE_NOT_HELD, STILE_INVALID, STILE_FORKED.
  *
@@ -312,13 +316,16 @@ STILE_API STILE_MUST_CHECK stile_status stile_lock_give(stile_lock *lock, const 
  * hold   receives the hold; its fence is at least that of the hold given away.
  *        Written only with STILE_OK.
  *
+ * With local: what is left of the giver's min_hold_ms goes on; with redis:// it is
+ * not known here, and that of the handle counts from now.
+ *
  * Returns STILE_OK, and the caller owes one stile_lock_release(); STILE_LOST when
  * the lease has ended or it was released; STILE_INVALID when the token is none or
  * of another lock; STILE_NO_MEMORY, STILE_CLOSED, STILE_FORKED, STILE_UNREACHABLE,
  * STILE_UNKNOWN, STILE_REFUSED, STILE_PROTOCOL.
  *
- * Threads: any.  A token is adopted once: two who adopt it are taken for one
- * holder.
+ * Threads: any.  A token is to be adopted once.  With redis:// two who adopt it are
+ * taken for one holder; with local: the second gets STILE_LOST.
  */
 STILE_API STILE_MUST_CHECK stile_status stile_lock_adopt(stile_lock *lock, const char *token,
                                                          stile_hold *hold);

@@ -9,8 +9,13 @@
  *     released  its owner has given it back
  *
  * States only fall, but that suspect becomes held again when a renewal succeeds
- * after all.  Lost is said by this machine's clock alone, before anybody else can
- * be given what was held.
+ * after all.  Lost and released are final: what was lost stays lost when its owner
+ * gives it back, and what was given away counts as released.  Lost is said by this
+ * machine's clock alone, before anybody else can be given what was held.
+ *
+ * A watch stays good when its handle and its space are closed, until it is closed
+ * itself.  Once the space is closed nothing calls back any more; a hold on a server
+ * is not renewed then, and the watch says when belief is over.
  *
  * A watch is made with stile_lock_watch() and the calls like it.  It can be asked
  * (the flag), polled (the descriptor), or calls back.  Callbacks run under the

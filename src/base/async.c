@@ -145,6 +145,8 @@ stile_status stile__async_start(struct stile_async *async, struct stile_async_wa
 
     stile__waiter_init(&wait->waiter, async->parker, deadline_ns);
     wait->waiter.async = wait;
+    /* Whoever takes the hold from the future has it. */
+    wait->waiter.thread &= UINT32_MAX;
     wait->async = async;
     list_init(&wait->ready);
     stile__timer_init(&wait->later);

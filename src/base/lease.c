@@ -5,26 +5,30 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/watch.h"
 
-enum state { FREE, HELD, SUSPECT, LOST };
+/* But for FREE as watches have them. */
+enum state { FREE, HELD = STILE_HELD, SUSPECT = STILE_SUSPECT, LOST = STILE_HOLD_LOST };
 
 #define MS INT64_C(1000000)
-#define NO_HEAP UINT32_MAX
 /* A grant is claimed after this part of the time it is believed in. */
 #define CLAIM_PART 50
 #define SLOTS_MAX (((uint32_t)STILE_LEASE_FIRST << STILE_LEASE_CHUNKS) - STILE_LEASE_FIRST)
 
 struct stile_lease {
-    /* generation << 2 | state.  Written under the table's mutex. */
+    /* generation << 2 | state.  Written under the table's mutex, but that anybody may
+     * note what the clock says: LOST. */
     _Atomic uint64_t word;
     _Atomic int64_t valid_until_ns;
     _Atomic uint64_t fence; /* of the hold, as in terms */
     /* Under the table's mutex. */
     struct stile_lease_terms terms;
-    int64_t renew_ns; /* when a renewal is due; INT64_MAX: never */
-    int64_t due_ns;   /* the earlier of renewal and end of belief: the heap's key */
-    uint32_t heap;    /* place in the heap, or NO_HEAP */
-    bool lingers;     /* released: freed when it lapses */
+    int64_t renew_ns;       /* when a renewal is due; INT64_MAX: never */
+    struct stile_timer due; /* at the earlier of renewal and end of belief */
+    struct stile_timer end; /* at the end of belief, if it is watched */
+    struct stile_link watches;
+    bool lingers; /* it has no owner: freed when it lapses */
+    uint32_t slot;
     uint32_t next_free;
 };
 
@@ -50,68 +54,6 @@ static struct stile_lease *slot_at(struct stile_leases *leases, uint32_t slot)
     return base == NULL ? NULL : base + (past - ((uint32_t)STILE_LEASE_FIRST << chunk));
 }
 
-/* ---- the heap of due times, under the mutex -------------------------------- */
-
-static bool earlier(struct stile_leases *leases, uint32_t a, uint32_t b)
-{
-    return slot_at(leases, leases->heap[a])->due_ns < slot_at(leases, leases->heap[b])->due_ns;
-}
-
-static void heap_swap(struct stile_leases *leases, uint32_t a, uint32_t b)
-{
-    uint32_t slot = leases->heap[a];
-
-    leases->heap[a] = leases->heap[b];
-    leases->heap[b] = slot;
-    slot_at(leases, leases->heap[a])->heap = a;
-    slot_at(leases, leases->heap[b])->heap = b;
-}
-
-static void heap_settle(struct stile_leases *leases, uint32_t at)
-{
-    while (at > 0 && earlier(leases, at, (at - 1) / 2)) {
-        heap_swap(leases, at, (at - 1) / 2);
-        at = (at - 1) / 2;
-    }
-    for (;;) {
-        uint32_t least = at, child = 2 * at + 1;
-
-        if (child < leases->heap_size && earlier(leases, child, least))
-            least = child;
-        if (child + 1 < leases->heap_size && earlier(leases, child + 1, least))
-            least = child + 1;
-        if (least == at)
-            return;
-        heap_swap(leases, at, least);
-        at = least;
-    }
-}
-
-static void heap_put(struct stile_leases *leases, uint32_t slot)
-{
-    struct stile_lease *lease = slot_at(leases, slot);
-
-    if (lease->heap == NO_HEAP) {
-        lease->heap = leases->heap_size++;
-        leases->heap[lease->heap] = slot;
-    }
-    heap_settle(leases, lease->heap);
-}
-
-static void heap_remove(struct stile_leases *leases, uint32_t slot)
-{
-    struct stile_lease *lease = slot_at(leases, slot);
-    uint32_t at = lease->heap;
-
-    if (at == NO_HEAP)
-        return;
-    heap_swap(leases, at, leases->heap_size - 1);
-    leases->heap_size--;
-    lease->heap = NO_HEAP;
-    if (at < leases->heap_size)
-        heap_settle(leases, at);
-}
-
 /* ---- slots, under the mutex -------------------------------------------------- */
 
 static void free_slot(struct stile_leases *leases, uint32_t slot)
@@ -128,7 +70,6 @@ static bool grow(struct stile_leases *leases)
 {
     uint32_t chunk = 0, count, slot;
     struct stile_lease *base;
-    uint32_t *heap;
 
     while (chunk < STILE_LEASE_CHUNKS &&
            atomic_load_explicit(&leases->chunks[chunk], memory_order_relaxed) != NULL)
@@ -136,10 +77,6 @@ static bool grow(struct stile_leases *leases)
     if (chunk == STILE_LEASE_CHUNKS)
         return false;
     count = (uint32_t)STILE_LEASE_FIRST << chunk;
-    heap = realloc(leases->heap, (leases->slots + count) * sizeof *heap);
-    if (heap == NULL)
-        return false;
-    leases->heap = heap;
     base = calloc(count, sizeof *base);
     if (base == NULL)
         return false;
@@ -147,7 +84,10 @@ static bool grow(struct stile_leases *leases)
         atomic_init(&base[slot].word, word_of(1, FREE));
         atomic_init(&base[slot].valid_until_ns, INT64_MIN);
         atomic_init(&base[slot].fence, 0);
-        base[slot].heap = NO_HEAP;
+        stile__timer_init(&base[slot].due);
+        stile__timer_init(&base[slot].end);
+        list_init(&base[slot].watches);
+        base[slot].slot = leases->slots + slot;
     }
     os_store(&leases->chunks[chunk], base, memory_order_release);
     /* Slot 0 stands for a hold without a lease. */
@@ -158,23 +98,47 @@ static bool grow(struct stile_leases *leases)
 }
 
 /* When a lease that was renewed at now is renewed next. */
-static int64_t next_renewal(const struct stile_lease_terms *terms, int64_t now)
+static int64_t next_renewal(const struct stile_lease *lease, int64_t now)
 {
-    if (!terms->renewed || now >= terms->max_until_ns)
+    const struct stile_lease_terms *terms = &lease->terms;
+    int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
+
+    if (!terms->renewed)
+        return INT64_MAX;
+    /* What is left to the bound is what belief falls short of a lease by. */
+    if (terms->max_until_ns != INT64_MAX &&
+        valid >= terms->max_until_ns - terms->lease_ms * MS / 100 - 3 * MS)
         return INT64_MAX;
     return now + terms->lease_ms * MS / 3;
 }
 
-static void schedule(struct stile_leases *leases, uint32_t slot)
+static void schedule_end(struct stile_leases *leases, struct stile_lease *lease)
 {
-    struct stile_lease *lease = slot_at(leases, slot);
     int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
 
-    lease->due_ns = lease->renew_ns < valid ? lease->renew_ns : valid;
-    if (lease->due_ns == INT64_MAX)
-        heap_remove(leases, slot);
-    else
-        heap_put(leases, slot);
+    stile__timer_clear(&leases->ends, &lease->end);
+    if (leases->clocked && !list_empty(&lease->watches) && valid != INT64_MAX)
+        stile__timer_set(&leases->ends, &lease->end, valid);
+}
+
+/* Returns whether it is due before the thread will look. */
+static bool schedule(struct stile_leases *leases, struct stile_lease *lease)
+{
+    int64_t valid = atomic_load_explicit(&lease->valid_until_ns, memory_order_relaxed);
+    int64_t at = lease->renew_ns < valid ? lease->renew_ns : valid;
+
+    stile__timer_clear(&leases->due, &lease->due);
+    if (at != INT64_MAX)
+        stile__timer_set(&leases->due, &lease->due, at);
+    schedule_end(leases, lease);
+    return at < leases->look_ns;
+}
+
+/* It is due for nothing any more. */
+static void unschedule(struct stile_leases *leases, struct stile_lease *lease)
+{
+    stile__timer_clear(&leases->due, &lease->due);
+    stile__timer_clear(&leases->ends, &lease->end);
 }
 
 /* The lease that hold names, if it is that generation; else NULL. */
@@ -202,12 +166,20 @@ static struct stile_lease *shown_lease(struct stile_leases *leases, const stile_
     return lease;
 }
 
-static void set_state(struct stile_lease *lease, enum state state)
+/* Notes a state and tells the watches.  False: it was lost before, and stays so. */
+static bool become(struct stile_lease *lease, enum state state)
 {
     uint64_t word = atomic_load_explicit(&lease->word, memory_order_relaxed);
 
-    /* Release: who sees HELD sees its valid_until. */
-    os_store(&lease->word, (word & ~UINT64_C(3)) | (uint64_t)state, memory_order_release);
+    /* Somebody may note a loss at the same time. */
+    do {
+        if ((word & 3) == LOST)
+            state = LOST;
+        /* Release: who sees HELD sees its valid_until. */
+    } while (!os_cas(&lease->word, &word, (word & ~UINT64_C(3)) | (uint64_t)state,
+                     memory_order_release));
+    stile__watches_tell(&lease->watches, (stile_hold_state)state);
+    return (word & 3) != LOST;
 }
 
 static enum state state_of(struct stile_lease *lease)
@@ -215,7 +187,7 @@ static enum state state_of(struct stile_lease *lease)
     return (enum state)(atomic_load_explicit(&lease->word, memory_order_relaxed) & 3);
 }
 
-/* Whether it counts at now; notes the loss where the clock alone decides it. */
+/* Whether it counts at now. */
 static bool counts(struct stile_lease *lease, int64_t now)
 {
     return state_of(lease) != LOST &&
@@ -223,6 +195,14 @@ static bool counts(struct stile_lease *lease, int64_t now)
 }
 
 /* ---- what backends call -------------------------------------------------------- */
+
+static void put_parkers(struct stile_leases *leases)
+{
+    if (leases->parker != NULL)
+        stile__parker_put(leases->parker);
+    if (leases->clock_parker != NULL)
+        stile__parker_put(leases->clock_parker);
+}
 
 stile_status stile__leases_init(struct stile_leases *leases, const struct stile_lease_ops *ops,
                                 void *backend)
@@ -232,8 +212,11 @@ stile_status stile__leases_init(struct stile_leases *leases, const struct stile_
     leases->backend = backend;
     leases->look_ns = INT64_MIN;
     leases->parker = stile__parker_get();
-    if (leases->parker == NULL)
+    leases->clock_parker = stile__parker_get();
+    if (leases->parker == NULL || leases->clock_parker == NULL) {
+        put_parkers(leases);
         return stile__fail(STILE_NO_MEMORY, "no memory for a space's leases");
+    }
     stile__mutex_init(&leases->mutex, STILE_RANK_LEASE);
     return STILE_OK;
 }
@@ -244,12 +227,12 @@ void stile__leases_fini(struct stile_leases *leases)
 
     for (i = 0; i < STILE_LEASE_CHUNKS; i++)
         free(atomic_load_explicit(&leases->chunks[i], memory_order_relaxed));
-    free(leases->heap);
     stile__mutex_fini(&leases->mutex);
-    stile__parker_put(leases->parker);
+    put_parkers(leases);
 }
 
 static void run(void *arg);
+static void run_clock(void *arg);
 
 static stile_status start_thread(struct stile_leases *leases)
 {
@@ -259,6 +242,20 @@ static stile_status start_thread(struct stile_leases *leases)
     if (!leases->started && !leases->stop) {
         status = stile__thread_start(&leases->thread, "stile-lease", run, leases);
         leases->started = status == STILE_OK;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+static stile_status start_clock(struct stile_leases *leases)
+{
+    stile_status status = STILE_OK;
+
+    stile__mutex_lock(&leases->mutex);
+    /* Without renewals nothing keeps the one thread from the clock. */
+    if (leases->ops->renew != NULL && !leases->clocked && !leases->stop) {
+        status = stile__thread_start(&leases->clock, "stile-clock", run_clock, leases);
+        leases->clocked = status == STILE_OK;
     }
     stile__mutex_unlock(&leases->mutex);
     return status;
@@ -309,50 +306,54 @@ void stile__lease_arm(struct stile_leases *leases, const struct stile_lease_term
     hold->generation = (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2);
     lease->terms = *terms;
     lease->lingers = false;
-    /* Most holds of a lock that others wait for are over before a claim is needed. */
-    lease->renew_ns = terms->claim ? now + (valid - now) / CLAIM_PART : next_renewal(terms, now);
     os_store(&lease->valid_until_ns, valid, memory_order_relaxed);
-    os_store(&lease->fence, terms->fence, memory_order_relaxed);
-    set_state(lease, HELD);
-    schedule(leases, hold->slot);
-    sooner = lease->due_ns < leases->look_ns;
+    /* Most holds of a lock that others wait for are over before a claim is needed. */
+    lease->renew_ns = terms->claim ? now + (valid - now) / CLAIM_PART : next_renewal(lease, now);
+    /* Release, both: who finds them instead of an older hold's sees how that ended. */
+    os_store(&lease->fence, terms->fence, memory_order_release);
+    os_store(&lease->word, word_of(hold->generation, HELD), memory_order_release);
+    sooner = schedule(leases, lease);
     stile__mutex_unlock(&leases->mutex);
     if (sooner)
         stile__unpark(leases->parker);
 }
 
-/* Under the mutex: no more of this generation. */
-static void next_generation(struct stile_lease *lease, enum state state)
+/* Under the mutex: no more of this generation; the next one is in that state. */
+static uint32_t next_generation(struct stile_leases *leases, struct stile_lease *lease,
+                                stile_hold_state end, enum state state)
 {
     uint32_t generation =
         (uint32_t)(atomic_load_explicit(&lease->word, memory_order_relaxed) >> 2) + 1;
 
-    os_store(&lease->word, word_of(generation == 0 ? 1 : generation, state), memory_order_release);
+    if (generation == 0)
+        generation = 1;
+    /* Before the slot says that it is another's: see stile__lease_look. */
+    stile__watches_end(&lease->watches, end);
+    stile__timer_clear(&leases->ends, &lease->end);
+    os_store(&lease->word, word_of(generation, state), memory_order_release);
+    return generation;
 }
 
-/* Under the mutex: no more of this generation.  The caller drops the object. */
-static void *retire(struct stile_leases *leases, uint32_t slot)
+/* Under the mutex: it ends in this way.  The caller drops the object. */
+static void *retire(struct stile_leases *leases, struct stile_lease *lease, stile_hold_state end)
 {
-    struct stile_lease *lease = slot_at(leases, slot);
     void *object = lease->terms.object;
 
-    heap_remove(leases, slot);
+    unschedule(leases, lease);
     lease->terms.object = NULL;
-    next_generation(lease, FREE);
-    free_slot(leases, slot);
+    next_generation(leases, lease, end, FREE);
+    free_slot(leases, lease->slot);
     return object;
 }
 
 /* Under the mutex: its owner is done with it, and nobody has it until keep_until. */
-static void linger(struct stile_leases *leases, uint32_t slot)
+static bool linger(struct stile_leases *leases, struct stile_lease *lease)
 {
-    struct stile_lease *lease = slot_at(leases, slot);
-
     lease->lingers = true;
     lease->renew_ns = INT64_MAX;
     os_store(&lease->valid_until_ns, lease->terms.keep_until_ns, memory_order_relaxed);
-    next_generation(lease, HELD);
-    schedule(leases, slot);
+    next_generation(leases, lease, STILE_RELEASED, HELD);
+    return schedule(leases, lease);
 }
 
 static stile_status end_lease(struct stile_leases *leases, const stile_hold *hold, bool may_linger,
@@ -372,12 +373,10 @@ static stile_status end_lease(struct stile_leases *leases, const stile_hold *hol
         *terms = lease->terms;
         if (terms->keep_until_ns <= now)
             terms->keep_until_ns = 0;
-        if (may_linger && status == STILE_OK && terms->keep_until_ns != 0) {
-            linger(leases, hold->slot);
-            sooner = lease->due_ns < leases->look_ns;
-        } else {
-            object = retire(leases, hold->slot);
-        }
+        if (may_linger && status == STILE_OK && terms->keep_until_ns != 0)
+            sooner = linger(leases, lease);
+        else
+            object = retire(leases, lease, status == STILE_OK ? STILE_RELEASED : STILE_HOLD_LOST);
     }
     stile__mutex_unlock(&leases->mutex);
     if (sooner)
@@ -399,27 +398,148 @@ stile_status stile__lease_linger(struct stile_leases *leases, const stile_hold *
     return end_lease(leases, hold, true, terms);
 }
 
-stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,
-                                int64_t *valid_until_ns)
+stile_status stile__lease_rename(struct stile_leases *leases, const stile_hold *hold,
+                                 uint64_t fence, stile_hold *renamed)
+{
+    stile_status status = STILE_NOT_HELD;
+    struct stile_lease *lease;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = shown_lease(leases, hold);
+    if (lease != NULL && counts(lease, stile__boottime_ns())) {
+        status = STILE_OK;
+        lease->lingers = true;
+        lease->renew_ns = INT64_MAX;
+        lease->terms.fence = fence;
+        lease->terms.thread = 0;
+        os_store(&lease->fence, fence, memory_order_release);
+        *renamed = *hold;
+        renamed->fence = fence;
+        renamed->generation = next_generation(leases, lease, STILE_RELEASED, HELD);
+        schedule(leases, lease);
+    } else if (lease != NULL) {
+        status = STILE_LOST;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+/* Lock-free: the state of the hold's lease, and its belief if that is not over.  False:
+ * the slot is another's. */
+static bool look(struct stile_leases *leases, const stile_hold *hold, enum state *state,
+                 int64_t *valid_until_ns)
 {
     struct stile_lease *lease = lease_of(leases, hold);
     uint64_t word;
-    int64_t valid;
 
     if (lease == NULL)
-        return STILE_NOT_HELD;
+        return false;
     word = os_load(&lease->word, memory_order_acquire);
-    valid = os_load(&lease->valid_until_ns, memory_order_acquire);
-    if (os_load(&lease->fence, memory_order_acquire) != hold->fence)
+    for (;;) {
+        uint64_t again;
+
+        *valid_until_ns = os_load(&lease->valid_until_ns, memory_order_acquire);
+        if (os_load(&lease->fence, memory_order_acquire) != hold->fence)
+            return false;
+        /* The slot may have gone to another hold between the two reads. */
+        again = os_load(&lease->word, memory_order_acquire);
+        if (again >> 2 != hold->generation || (again & 3) == FREE)
+            return false;
+        *state = (enum state)(word & 3);
+        if (*state == LOST || stile__boottime_ns() < *valid_until_ns)
+            return true;
+        /* Told to somebody, it must stay so. */
+        os_cas(&lease->word, &word, word | LOST, memory_order_relaxed);
+        word = os_load(&lease->word, memory_order_acquire);
+    }
+}
+
+stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,
+                                int64_t *valid_until_ns)
+{
+    enum state state;
+    int64_t valid;
+
+    if (!look(leases, hold, &state, &valid))
         return STILE_NOT_HELD;
-    /* The slot may have gone to another hold between the two reads. */
-    if (os_load(&lease->word, memory_order_relaxed) >> 2 != hold->generation)
-        return STILE_NOT_HELD;
-    if ((word & 3) == LOST || stile__boottime_ns() >= valid)
+    if (state == LOST)
         return STILE_LOST;
     *valid_until_ns = valid;
     return STILE_OK;
 }
+
+bool stile__lease_look(struct stile_leases *leases, const stile_hold *hold, stile_hold_state *state)
+{
+    enum state found;
+    int64_t valid;
+
+    if (!look(leases, hold, &found, &valid))
+        return false;
+    *state = (stile_hold_state)found;
+    return true;
+}
+
+/* ---- watches --------------------------------------------------------------------- */
+
+stile_status stile__lease_watch(struct stile_leases *leases, const stile_hold *hold,
+                                struct stile_watch *watch)
+{
+    stile_status status = start_clock(leases);
+    struct stile_lease *lease;
+
+    if (status != STILE_OK)
+        return status;
+    stile__mutex_lock(&leases->mutex);
+    lease = shown_lease(leases, hold);
+    if (lease != NULL) {
+        watch->mutex = &leases->mutex;
+        watch->leases = leases;
+        watch->hold = *hold;
+        if (!counts(lease, stile__boottime_ns()))
+            become(lease, LOST);
+        stile__watch_attach(watch, &lease->watches, (stile_hold_state)state_of(lease));
+        if (state_of(lease) != LOST)
+            schedule_end(leases, lease);
+    }
+    stile__mutex_unlock(&leases->mutex);
+    stile__unpark(leases->clock_parker);
+    return lease != NULL ? STILE_OK : STILE_NOT_HELD;
+}
+
+stile_status stile__lease_hand_over(struct stile_leases *leases, const stile_hold *hold)
+{
+    stile_status status = STILE_NOT_HELD;
+    struct stile_lease *lease;
+
+    stile__mutex_lock(&leases->mutex);
+    lease = shown_lease(leases, hold);
+    if (lease != NULL) {
+        status = counts(lease, stile__boottime_ns()) ? STILE_OK : STILE_LOST;
+        lease->terms.thread = 0;
+    }
+    stile__mutex_unlock(&leases->mutex);
+    return status;
+}
+
+bool stile__lease_own(struct stile_leases *leases, uint32_t slot, const void *object,
+                      uint64_t id[2])
+{
+    struct stile_lease *lease = slot == 0 ? NULL : slot_at(leases, slot);
+    bool own = false;
+
+    if (lease == NULL)
+        return false;
+    stile__mutex_lock(&leases->mutex);
+    /* A slot that is FREE has no object. */
+    own = lease->terms.object == object && lease->terms.thread == stile__thread_number() &&
+          lease->terms.renewed && lease->terms.max_until_ns == INT64_MAX &&
+          counts(lease, stile__boottime_ns());
+    memcpy(id, lease->terms.id, sizeof lease->terms.id);
+    stile__mutex_unlock(&leases->mutex);
+    return own;
+}
+
+/* ---- terms that change ------------------------------------------------------------- */
 
 stile_status stile__lease_bound(struct stile_leases *leases, const stile_hold *hold,
                                 int64_t *valid_until_ns, int64_t *max_until_ns)
@@ -455,12 +575,15 @@ stile_status stile__lease_prolong(struct stile_leases *leases, const stile_hold 
 
     stile__mutex_lock(&leases->mutex);
     lease = shown_lease(leases, hold);
-    if (lease != NULL && counts(lease, stile__boottime_ns())) {
-        status = STILE_OK;
-        prolong(lease, valid_until_ns);
-        schedule(leases, hold->slot);
-    } else if (lease != NULL) {
+    if (lease != NULL) {
         status = STILE_LOST;
+        /* Whoever saw the end before it was moved has noted it. */
+        if (counts(lease, stile__boottime_ns())) {
+            prolong(lease, valid_until_ns);
+            if (become(lease, state_of(lease)))
+                status = STILE_OK;
+            schedule(leases, lease);
+        }
     }
     stile__mutex_unlock(&leases->mutex);
     return status;
@@ -481,26 +604,33 @@ void stile__lease_copies(struct stile_leases *leases, const stile_hold *hold,
 void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold)
 {
     struct stile_lease *lease;
+    bool sooner = false;
 
     stile__mutex_lock(&leases->mutex);
     lease = shown_lease(leases, hold);
     if (lease != NULL) {
-        set_state(lease, LOST);
-        heap_remove(leases, hold->slot);
+        become(lease, LOST);
+        unschedule(leases, lease);
+        /* The thread frees what has no owner. */
+        if (lease->lingers) {
+            lease->renew_ns = INT64_MIN;
+            sooner = schedule(leases, lease);
+        }
     }
     stile__mutex_unlock(&leases->mutex);
+    if (sooner)
+        stile__unpark(leases->parker);
 }
 
 /* ---- the thread ------------------------------------------------------------------ */
 
-static struct stile_renewal renewal_of(struct stile_leases *leases, uint32_t slot, int64_t now)
+static struct stile_renewal renewal_of(const struct stile_lease *lease, int64_t now)
 {
-    struct stile_lease *lease = slot_at(leases, slot);
     const struct stile_lease_terms *terms = &lease->terms;
     struct stile_renewal due = {.object = terms->object,
                                 .fence = terms->fence,
                                 .id = {terms->id[0], terms->id[1]},
-                                .slot = slot,
+                                .slot = lease->slot,
                                 .lease_ms = terms->lease_ms,
                                 .keep_until_ns = terms->keep_until_ns,
                                 .claim = terms->claim};
@@ -516,32 +646,34 @@ static struct stile_renewal renewal_of(struct stile_leases *leases, uint32_t slo
 static size_t take_due(struct stile_leases *leases, int64_t now, struct stile_renewal *due,
                        size_t room, bool *lost)
 {
+    struct stile_timer *first;
     size_t count = 0;
 
-    while (count < room && leases->heap_size > 0) {
-        uint32_t slot = leases->heap[0];
-        struct stile_lease *lease = slot_at(leases, slot);
+    while (count < room && (first = leases->due.first) != NULL) {
+        struct stile_lease *lease = STILE_OF(first, struct stile_lease, due);
         bool over = !counts(lease, now);
 
-        if (lease->due_ns > now || (count > 0 && over != *lost))
+        if (first->at_ns > now || (count > 0 && over != *lost))
             break;
         *lost = over;
-        due[count] = renewal_of(leases, slot, now);
-        /* One that lingered has no owner who would free it: its object is handed on. */
-        if (lease->lingers) {
-            retire(leases, slot);
-        } else {
-            leases->ops->retain(leases->backend, due[count].object);
-            heap_remove(leases, slot);
-            if (over)
-                set_state(lease, LOST);
-        }
+        due[count] = renewal_of(lease, now);
         count++;
+        /* One that lingers has no owner who would free it: its object is handed on. */
+        if (lease->lingers) {
+            retire(leases, lease, STILE_HOLD_LOST);
+            continue;
+        }
+        leases->ops->retain(leases->backend, due[count - 1].object);
+        unschedule(leases, lease);
+        if (over)
+            become(lease, LOST);
+        else
+            schedule_end(leases, lease);
     }
     return count;
 }
 
-/* Notes what became of a renewal.  Returns whether it turned out lost. */
+/* Notes what became of a renewal.  Returns whether the hold turned out lost. */
 static bool finish(struct stile_leases *leases, const struct stile_renewal *due)
 {
     stile_hold hold = {.slot = due->slot, .generation = due->generation};
@@ -550,27 +682,26 @@ static bool finish(struct stile_leases *leases, const struct stile_renewal *due)
 
     stile__mutex_lock(&leases->mutex);
     lease = lease_of(leases, &hold);
-    /* Released meanwhile: a late answer changes nothing.  Lost meanwhile: it
-     * is never revived. */
-    if (lease != NULL && state_of(lease) != LOST) {
+    /* Released meanwhile: a late answer changes nothing. */
+    if (lease != NULL) {
         int64_t now = stile__boottime_ns();
 
-        if (due->status == STILE_OK) {
+        if (due->status == STILE_LOST || !counts(lease, now)) {
+            become(lease, LOST);
+            lost = true;
+        } else if (due->status == STILE_OK) {
             lease->terms.claim = false;
             prolong(lease, due->valid_until_ns);
-            set_state(lease, HELD);
-            lease->renew_ns = next_renewal(&lease->terms, now);
-        } else if (due->status == STILE_LOST) {
-            set_state(lease, LOST);
-            lost = true;
+            lost = !become(lease, HELD);
+            lease->renew_ns = next_renewal(lease, now);
         } else {
             int64_t pause = lease->terms.lease_ms * MS / 20;
 
-            set_state(lease, SUSPECT);
+            lost = !become(lease, SUSPECT);
             lease->renew_ns = now + (pause < 1000 * MS ? pause : 1000 * MS);
         }
         if (!lost)
-            schedule(leases, due->slot);
+            schedule(leases, lease);
     }
     stile__mutex_unlock(&leases->mutex);
     return lost;
@@ -606,8 +737,8 @@ static void run(void *arg)
         leases->look_ns = INT64_MIN;
         stop = leases->stop;
         count = stop ? 0 : take_due(leases, stile__boottime_ns(), due, STILE_RENEW_MAX, &lost);
-        if (leases->heap_size > 0 && slot_at(leases, leases->heap[0])->due_ns < next)
-            next = slot_at(leases, leases->heap[0])->due_ns;
+        if (leases->due.first != NULL && leases->due.first->at_ns < next)
+            next = leases->due.first->at_ns;
         if (count == 0)
             leases->look_ns = next;
         stile__mutex_unlock(&leases->mutex);
@@ -628,6 +759,31 @@ static void run(void *arg)
     }
 }
 
+/* Ends belief where it is watched, whatever keeps the other thread. */
+static void run_clock(void *arg)
+{
+    struct stile_leases *leases = arg;
+
+    for (;;) {
+        int64_t now = stile__boottime_ns(), ahead = -1;
+        struct stile_timer *first;
+        bool stop;
+
+        stile__mutex_lock(&leases->mutex);
+        stop = leases->stop;
+        while ((first = leases->ends.first) != NULL && first->at_ns <= now) {
+            stile__timer_clear(&leases->ends, first);
+            become(STILE_OF(first, struct stile_lease, end), LOST);
+        }
+        if (first != NULL)
+            ahead = first->at_ns - now;
+        stile__mutex_unlock(&leases->mutex);
+        if (stop)
+            return;
+        stile__park(leases->clock_parker, ahead < 0 ? INT64_MAX : stile__monotonic_ns() + ahead);
+    }
+}
+
 void stile__leases_poke(struct stile_leases *leases)
 {
     stile__unpark(leases->parker);
@@ -635,15 +791,21 @@ void stile__leases_poke(struct stile_leases *leases)
 
 void stile__leases_stop(struct stile_leases *leases)
 {
-    bool started;
+    bool started, clocked;
 
     stile__mutex_lock(&leases->mutex);
     started = leases->started;
+    clocked = leases->clocked;
     leases->stop = true;
     leases->started = false;
+    leases->clocked = false;
     stile__mutex_unlock(&leases->mutex);
     if (started) {
         stile__unpark(leases->parker);
         stile__thread_join(&leases->thread);
+    }
+    if (clocked) {
+        stile__unpark(leases->clock_parker);
+        stile__thread_join(&leases->clock);
     }
 }

@@ -12,8 +12,12 @@
  * HELD comes back from SUSPECT when a renewal succeeds after all; LOST never
  * does.  SUSPECT: a renewal failed, and belief still runs.
  *
- * Belief is judged by the boot clock alone: past valid_until a hold is lost,
- * whether or not anybody has noted it in the state.
+ * Belief is judged by the boot clock alone: past valid_until a hold is lost.  Who
+ * says so notes it in the state first, without the mutex if need be, so that an
+ * answer which comes at that moment cannot take it back.
+ *
+ * A renewal may keep the thread from the clock for as long as a server takes.  What
+ * is watched has its end noted by a second thread, which does nothing else.
  */
 #ifndef STILE_BASE_LEASE_H
 #define STILE_BASE_LEASE_H
@@ -25,7 +29,10 @@
 
 #include <stile/hold.h>
 #include <stile/status.h>
+#include <stile/watch.h>
 
+#include "base/timers.h"
+#include "base/list.h"
 #include "base/os.h"
 
 /* What a hold is armed with. */
@@ -40,6 +47,7 @@ struct stile_lease_terms {
     bool claim;              /* it was granted by a push: renew soon, once */
     int64_t copies_until_ns; /* the backend's own: see stile__lease_end */
     int64_t keep_until_ns;   /* until then nobody else has it, released or not; 0: none */
+    uint64_t thread;         /* who took it and never handed it over; 0: not known */
 };
 
 /* One lease that is due, as the backend gets it. */
@@ -74,6 +82,7 @@ struct stile_lease_ops {
 };
 
 struct stile_lease;
+struct stile_watch;
 
 enum { STILE_LEASE_CHUNKS = 20, STILE_LEASE_FIRST = 64, STILE_RENEW_MAX = 64 };
 
@@ -87,8 +96,7 @@ struct stile_leases {
     uint32_t free_first; /* first in, first out, so that a generation stays known
                           * for as long as possible */
     uint32_t free_last;
-    uint32_t *heap; /* armed slots by due time; room for every slot */
-    uint32_t heap_size;
+    struct stile_timers due; /* armed leases that have to be renewed or ended */
     /* When the thread will look again by itself, on the boot clock; INT64_MIN while it
      * is awake: it looks before it sleeps. */
     int64_t look_ns;
@@ -96,6 +104,12 @@ struct stile_leases {
     bool stop;
     struct stile_parker *parker; /* the thread's */
     struct stile_thread thread;
+    /* The clock's thread, and what it waits for: ends of belief of watched leases.
+     * In it is what has an end and was not noted as lost. */
+    struct stile_timers ends;
+    bool clocked;
+    struct stile_parker *clock_parker;
+    struct stile_thread clock;
 };
 
 stile_status stile__leases_init(struct stile_leases *leases, const struct stile_lease_ops *ops,
@@ -136,6 +150,16 @@ stile_status stile__lease_linger(struct stile_leases *leases, const stile_hold *
 stile_status stile__lease_state(struct stile_leases *leases, const stile_hold *hold,
                                 int64_t *valid_until_ns);
 
+/* Lock-free: fills in STILE_HELD, STILE_SUSPECT or STILE_HOLD_LOST.  False: another
+ * generation; who ended this one told its watches before. */
+bool stile__lease_look(struct stile_leases *leases, const stile_hold *hold,
+                       stile_hold_state *state);
+
+/* Fills in what a watch needs of its hold and puts it with its lease.  STILE_OK, also
+ * when that is lost; STILE_NOT_HELD; STILE_NO_MEMORY. */
+stile_status stile__lease_watch(struct stile_leases *leases, const stile_hold *hold,
+                                struct stile_watch *watch);
+
 /* Reads what an extension needs: the remaining belief and its bound. */
 stile_status stile__lease_bound(struct stile_leases *leases, const stile_hold *hold,
                                 int64_t *valid_until_ns, int64_t *max_until_ns);
@@ -147,5 +171,18 @@ void stile__lease_copies(struct stile_leases *leases, const stile_hold *hold,
                          int64_t copies_until_ns);
 /* A server said that somebody else has it. */
 void stile__lease_lost(struct stile_leases *leases, const stile_hold *hold);
+
+/* The lease goes on with another fence, as nobody's: if it is not ended before, it lapses,
+ * and the slot is free.  hold is no more.  STILE_OK fills renamed; STILE_LOST,
+ * STILE_NOT_HELD: nothing was changed. */
+stile_status stile__lease_rename(struct stile_leases *leases, const stile_hold *hold,
+                                 uint64_t fence, stile_hold *renamed);
+
+/* Another thread goes on with the hold.  STILE_OK, STILE_LOST or STILE_NOT_HELD. */
+stile_status stile__lease_hand_over(struct stile_leases *leases, const stile_hold *hold);
+/* Whether the slot has a lease of that object without an end, as long as it is
+ * renewed, that the calling thread took and never handed over: fills id. */
+bool stile__lease_own(struct stile_leases *leases, uint32_t slot, const void *object,
+                      uint64_t id[2]);
 
 #endif

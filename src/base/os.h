@@ -37,6 +37,15 @@
 #define OS_FAST_PATH inline
 #endif
 
+/* A variable of each thread whose place is known when the library is loaded, so that
+ * reading it takes no call. */
+#if defined(__GNUC__)
+#define OS_THREAD_LOCAL                                                                            \
+    __attribute__((visibility("hidden"), tls_model("initial-exec"))) _Thread_local
+#else
+#define OS_THREAD_LOCAL _Thread_local
+#endif
+
 /* ---- atomics --------------------------------------------------------------
  * No fences: the thread sanitizer does not model them. */
 
@@ -191,11 +200,7 @@ void stile__cancel_restore(int previous);
 void **stile__fibre_kept(void);
 #define os_kept() stile__fibre_kept()
 #else
-#if defined(__GNUC__)
-extern _Thread_local void *stile__kept __attribute__((tls_model("initial-exec")));
-#else
-extern _Thread_local void *stile__kept;
-#endif
+extern OS_THREAD_LOCAL void *stile__kept;
 #define os_kept() (&stile__kept)
 #endif
 /* Sets what the calling thread keeps, and who frees it when the thread ends: the same
@@ -205,6 +210,19 @@ stile_status stile__keep(void *kept, void (*free_kept)(void *kept));
 /* The calling thread's number: never 0, never used again in this process.  Its
  * lower 32 bits are the number that the system has for the thread. */
 uint64_t stile__thread_number(void);
+
+#if defined(STILE_FIBRES)
+#define os_thread_known() stile__thread_number()
+#else
+extern OS_THREAD_LOCAL uint64_t stile__thread_known;
+
+/* The same, or 0 if the thread was not asked for it yet.  In a child of fork() the thread
+ * that forked may keep the number that it had. */
+static inline uint64_t os_thread_known(void)
+{
+    return stile__thread_known;
+}
+#endif
 
 /* ---- signals ---------------------------------------------------------------
  * A descriptor that event loops poll: readable while raised.  Raising and

@@ -463,7 +463,7 @@ void stile__cancel_restore(int previous)
     must(pthread_setcancelstate(previous, &ignored));
 }
 
-_Thread_local void *stile__kept;
+OS_THREAD_LOCAL void *stile__kept;
 
 static struct {
     pthread_once_t once;
@@ -506,24 +506,25 @@ __attribute__((destructor)) static void drop_key(void)
 }
 #endif
 
+OS_THREAD_LOCAL uint64_t stile__thread_known;
+
 uint64_t stile__thread_number(void)
 {
     static _Atomic uint32_t last;
-    static _Thread_local uint64_t number;
     static _Thread_local uint32_t of_fork;
     uint32_t system;
 
     /* A child's thread has another number in the system than its parent's. */
-    if (number != 0 && of_fork == stile__fork_generation())
-        return number;
+    if (stile__thread_known != 0 && of_fork == stile__fork_generation())
+        return stile__thread_known;
 #if defined(__linux__)
     system = (uint32_t)syscall(SYS_gettid);
 #else
     system = (uint32_t)getpid();
 #endif
     of_fork = stile__fork_generation();
-    number = ((uint64_t)os_add(&last, 1, memory_order_relaxed) + 1) << 32 | system;
-    return number;
+    stile__thread_known = ((uint64_t)os_add(&last, 1, memory_order_relaxed) + 1) << 32 | system;
+    return stile__thread_known;
 }
 
 /* ---- signals -------------------------------------------------------------- */

@@ -111,6 +111,7 @@ void stile__waiter_init(struct stile_waiter *waiter, struct stile_parker *parker
     waiter->last = false;
     waiter->deadline_ns = deadline_ns;
     waiter->back_ns = back_by(deadline_ns);
+    waiter->thread = stile__thread_number();
     atomic_init(&waiter->recheck_ns, INT64_MAX);
     list_init(&waiter->index);
     waiter->number = 0;

@@ -81,12 +81,14 @@ struct stile_waiter {
     const void *owner;   /* the handle it waits through: whom to close with */
     const void *options; /* of the call; valid while the waiter is queued */
     int64_t woken_ns;    /* when it was first told STILE_AGAIN; 0: never */
-    uint32_t thread;     /* of the system: whose wait it is */
     int64_t since_ms;    /* when it queued first, by the clock that people set */
     int64_t told_ns;     /* when it was last told that */
     bool last;           /* attempt once, do not queue again */
     int64_t deadline_ns; /* of the wait, monotonic; INT64_MAX: none */
     int64_t back_ns;     /* when the call has to be back at the latest */
+    /* Whose wait it is, as stile__thread_number(); with 0 in the upper half if the hold
+     * will not be that thread's own. */
+    uint64_t thread;
     /* When the engine is to call poll, monotonic; INT64_MAX: never. */
     _Atomic int64_t recheck_ns;
 

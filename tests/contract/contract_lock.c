@@ -610,6 +610,9 @@ int main(int argc, char **argv)
     failed += contract_lock_who();
     failed += contract_lock_ways();
     failed += contract_lock_future();
+    failed += contract_lock_watch();
+    failed += contract_lock_give();
+    failed += contract_lock_deadlock();
     contract_end();
     return failed == 0 ? 0 : 1;
 }

@@ -11,5 +11,8 @@ int contract_lock_space(void);
 int contract_lock_who(void);
 int contract_lock_ways(void);
 int contract_lock_future(void);
+int contract_lock_watch(void);
+int contract_lock_give(void);
+int contract_lock_deadlock(void);
 
 #endif

@@ -86,6 +86,33 @@ static bool done(stile_status status)
     return false;
 }
 
+static void note(stile_watch *watch, stile_hold_state state, void *argument)
+{
+    (void)watch;
+    (void)state;
+    (void)argument;
+}
+
+/* Watches the hold, and has it go by token from one handle to the other, and there it
+ * stays.  What could not be adopted is adopted with memory. */
+static void watch_and_give(stile_lock *one, stile_lock *other, stile_hold *hold)
+{
+    stile_watch *watch = NULL;
+    char token[STILE_TOKEN_SIZE];
+    int fd;
+
+    if (done(stile_lock_watch(one, hold, note, NULL, &watch)))
+        done(stile_watch_fd(watch, &fd));
+    if (done(stile_lock_give(one, hold, token)) && !done(stile_lock_adopt(other, token, hold))) {
+        long kept = atomic_exchange(&left, LONG_MAX);
+
+        if (stile_lock_adopt(other, token, hold) != STILE_OK)
+            fail_msg("nobody can adopt it: %s", stile_error_detail());
+        atomic_store(&left, kept);
+    }
+    stile_watch_close(watch);
+}
+
 /* A hold that could not be given back frees the lock with its lease. */
 static void use(stile_lock *one, stile_lock *other)
 {
@@ -104,6 +131,7 @@ static void use(stile_lock *one, stile_lock *other)
     else
         assert_int_equal(info.fence, 42);
     done(stile_lock_extend(one, &hold, 1000));
+    watch_and_give(one, other, &hold);
     done(stile_lock_release(one, &hold));
     if (done(stile_lock_acquire_with(other, 1000, &fixed, &hold)))
         done(stile_lock_release(other, &hold));

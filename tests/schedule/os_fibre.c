@@ -659,7 +659,9 @@ stile_status stile__keep(void *what, void (*free_it)(void *of_thread))
 
 uint64_t stile__thread_number(void)
 {
-    return world.current == NULL ? 1 : (uint64_t)world.current->id + 2;
+    uint64_t number = world.current == NULL ? 1 : (uint64_t)world.current->id + 2;
+
+    return number << 32 | number;
 }
 
 /* ---- signals: nobody polls here --------------------------------------------- */

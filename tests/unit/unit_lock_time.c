@@ -25,6 +25,8 @@ struct world {
     int64_t began_ns;
     unsigned passes;
     bool waiting, through;
+    stile_hold_state told; /* by a watch, and when */
+    int64_t told_ns;
 };
 
 static void setup(void *state)
@@ -539,6 +541,104 @@ static void what_was_kept_keeps_no_place_in_the_lease_table(void **state)
     alone(keep_many_times);
 }
 
+/* ---- watches --------------------------------------------------------------- */
+
+static void note(stile_watch *watch, stile_hold_state state, void *argument)
+{
+    struct world *world = argument;
+
+    (void)watch;
+    world->told = state;
+    world->told_ns = explore_now_ns();
+}
+
+static void watch_for_1000(void *state)
+{
+    struct world *world = state;
+    stile_watch *watch;
+    stile_hold hold;
+
+    take_fixed(world, 1000, 0, &hold);
+    EXPLORE_ASSERT(stile_lock_watch(world->lock, &hold, note, world, &watch) == STILE_OK);
+    sleep_ms(999);
+    explore_sleep_ns(MS - 1);
+    EXPLORE_ASSERT(stile_watch_state(watch) == STILE_HELD);
+    EXPLORE_ASSERT(world->told == 0);
+    explore_sleep_ns(1);
+    EXPLORE_ASSERT(stile_watch_state(watch) == STILE_HOLD_LOST);
+    sleep_ms(1);
+    EXPLORE_ASSERT(world->told == STILE_HOLD_LOST);
+    EXPLORE_ASSERT(world->told_ns == world->began_ns + 1000 * MS);
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &hold) == STILE_LOST);
+    EXPLORE_ASSERT(stile_watch_clear(watch) == STILE_HOLD_LOST);
+    stile_watch_close(watch);
+}
+
+static void a_loss_is_told_at_exactly_its_time(void **state)
+{
+    (void)state;
+    alone(watch_for_1000);
+}
+
+static void give_for_500(void *state)
+{
+    char token[STILE_TOKEN_SIZE];
+    struct world *world = state;
+    stile_hold hold, next;
+
+    take_fixed(world, 1000, 0, &hold);
+    sleep_ms(500);
+    EXPLORE_ASSERT(stile_lock_give(world->lock, &hold, token) == STILE_OK);
+    sleep_ms(499);
+    EXPLORE_ASSERT(stile_lock_acquire(world->lock, 0, &next) == STILE_TIMEOUT);
+    sleep_ms(1);
+    EXPLORE_ASSERT(stile_lock_acquire(world->lock, 0, &next) == STILE_OK);
+    EXPLORE_ASSERT(stile_lock_adopt(world->lock, token, &hold) == STILE_LOST);
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &next) == STILE_OK);
+}
+
+static void what_is_given_away_keeps_its_end(void **state)
+{
+    (void)state;
+    alone(give_for_500);
+}
+
+/* Watches a hold that the other gives back, and gives up watching at any time. */
+static void watch_what_is_released(void *state)
+{
+    struct world *world = state;
+    stile_watch *watch;
+    stile_status status = stile_lock_watch(world->lock, &world->held, note, world, &watch);
+
+    if (status != STILE_OK) {
+        EXPLORE_ASSERT(status == STILE_NOT_HELD);
+        return;
+    }
+    if (stile_lock_check(world->lock, &world->held, NULL) == STILE_NOT_HELD)
+        EXPLORE_ASSERT(stile_watch_state(watch) == STILE_RELEASED);
+    stile_watch_close(watch);
+    EXPLORE_ASSERT(world->told == 0 || world->told == STILE_RELEASED);
+    world->told = 0;
+    sleep_ms(1);
+    EXPLORE_ASSERT(world->told == 0);
+}
+
+static void release_and_take_again(void *state)
+{
+    struct world *world = state;
+    stile_hold next;
+
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &world->held) == STILE_OK);
+    EXPLORE_ASSERT(stile_lock_acquire(world->lock, STILE_FOREVER, &next) == STILE_OK);
+    EXPLORE_ASSERT(stile_lock_release(world->lock, &next) == STILE_OK);
+}
+
+static void a_watch_made_while_its_hold_is_released_knows(void **state)
+{
+    (void)state;
+    two(release_and_take_again, watch_what_is_released);
+}
+
 /* ---- order ----------------------------------------------------------------- */
 
 /* Holds for 0.2 ms again and again, leaving no time in between. */
@@ -597,6 +697,9 @@ int main(void)
         cmocka_unit_test(a_release_that_comes_late_strands_nobody),
         cmocka_unit_test(a_lock_released_early_is_free_at_exactly_its_time),
         cmocka_unit_test(what_was_kept_keeps_no_place_in_the_lease_table),
+        cmocka_unit_test(a_loss_is_told_at_exactly_its_time),
+        cmocka_unit_test(what_is_given_away_keeps_its_end),
+        cmocka_unit_test(a_watch_made_while_its_hold_is_released_knows),
         cmocka_unit_test(a_waiter_is_passed_over_for_half_a_millisecond_at_most),
     };
 
