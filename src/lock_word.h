@@ -59,14 +59,14 @@ static OS_FAST_PATH uint64_t lock_word_take(struct stile_lock_word *word, uint64
 }
 
 /* The same by who expects that this fence was the last, and so need not read the word
- * first: a read of what a locked instruction has just written waits for that.  0: it was
- * not, or is held, or somebody is queued. */
-static OS_FAST_PATH uint64_t lock_word_take_after(_Atomic uint64_t *word, uint64_t fence)
+ * first: a read of what a locked instruction has just written waits for that.  It is not
+ * noted who.  0: it was not, or is held, or somebody is queued. */
+static OS_FAST_PATH uint64_t lock_word_take_after(struct stile_lock_word *word, uint64_t fence)
 {
     uint64_t seen = fence << STILE_WORD_FENCE_SHIFT;
     uint64_t next = (seen + STILE_WORD_NEXT_FENCE) | STILE_WORD_HELD;
 
-    if (os_alone() || !os_cas(word, &seen, next, memory_order_acquire))
+    if (os_alone() || !os_cas(&word->word, &seen, next, memory_order_acquire))
         return 0;
     return fence + 1;
 }

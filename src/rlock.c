@@ -60,7 +60,7 @@ struct stile_rlock_state {
     /* What may be held by a count that needs the serial, so that this has to stay though
      * nobody has a handle: the lock's word, as long as somebody has one, and how many
      * counts are of holds with a lease. */
-    const _Atomic uint64_t *_Atomic word;
+    const struct stile_lock_word *_Atomic word;
     _Atomic uint32_t leased;
     /* How often it was taken away by force: a hold without a lease that was acquired
      * before may have been the one. */
@@ -88,10 +88,10 @@ bool stile__rlock_busy(struct stile_named *named)
 {
     struct stile_rlock_state *state = (struct stile_rlock_state *)(void *)named;
 
-    const _Atomic uint64_t *word = os_load(&state->word, memory_order_relaxed);
+    const struct stile_lock_word *word = os_load(&state->word, memory_order_relaxed);
 
     return os_load(&state->leased, memory_order_relaxed) > 0 ||
-           (word != NULL && (os_load(word, memory_order_relaxed) & STILE_WORD_HELD));
+           (word != NULL && (os_load(&word->word, memory_order_relaxed) & STILE_WORD_HELD));
 }
 
 static void free_list(struct stile_rlock_count *count)
