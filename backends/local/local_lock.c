@@ -5,9 +5,9 @@
  * wins.  QUEUED sends acquire and release the slow way, under the queue's mutex.
  *
  * Whenever the mutex is free:
- *   - QUEUED is set if the object is closed, or somebody is in the queue and either
- *     nobody is awake (told STILE_AGAIN, and owing an attempt) or the first is to be
- *     made the owner; and only then;
+ *   - QUEUED is set if the object is closed, or somebody is in the queue and nobody is
+ *     awake (told STILE_AGAIN, and owing an attempt), or the first is to be made the
+ *     owner, or there is doubt whether who is awake gets a core;
  *   - if somebody is in the queue, the lock is held or somebody is awake.
  * So whoever leaves without the lock passes the wake-up on, and while somebody who was
  * woken is on its way, those who run take and free the lock without the mutex.
@@ -21,6 +21,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/deadline.h"
 #include "base/error.h"
@@ -35,6 +36,10 @@
 /* How long a waiter that was woken may be passed over. */
 #define HANDOFF_NS INT64_C(500000)
 
+/* How many may be told to compete at a time, and how many of the queue to ask where
+ * they sleep. */
+enum { AWAKE_MOST = 4, ELSEWHERE_LOOKS = 8 };
+
 /* How often a waiter in a child of fork() looks whether a lease is over: the thread
  * that ends leases is the parent's. */
 #define FORKED_LOOK_MS 50
@@ -42,10 +47,12 @@
 struct local_lock_object {
     struct stile_named named; /* first: what the table of names knows */
     struct local_space *space;
-    struct stile_mutex mutex; /* guards the queue and all below */
-    struct stile_link queue;  /* struct stile_waiter, first come first */
-    unsigned awake;           /* waiters told STILE_AGAIN that owe an attempt */
-    bool closed;              /* once true, stays true */
+    struct stile_mutex mutex;              /* guards the queue and all below */
+    struct stile_link queue;               /* struct stile_waiter, first come first */
+    unsigned awake;                        /* waiters told STILE_AGAIN that owe an attempt */
+    struct stile_parker *told[AWAKE_MOST]; /* theirs; NULL: none */
+    bool doubt;                            /* one of those may have to wait for the holder's core */
+    bool closed;                           /* once true, stays true */
     /* If the holder has a lease: its fence, and when it ends. */
     uint64_t lapse_fence;
     int64_t lapse_ns;
@@ -112,7 +119,9 @@ static uint64_t queued_flag(const struct local_lock_object *object)
         return QUEUED;
     if (list_empty(&object->queue))
         return 0;
-    return object->awake == 0 || wants_handoff(waiter_of(object->queue.next)) ? QUEUED : 0;
+    return object->awake == 0 || object->doubt || wants_handoff(waiter_of(object->queue.next))
+               ? QUEUED
+               : 0;
 }
 
 /* Makes QUEUED what it has to be, on a word whose other bits may move. */
@@ -155,25 +164,79 @@ static void grant(struct local_lock_object *object, uint64_t fence,
     }
 }
 
+/* Where in told this one is; with NULL, where there is room. */
+static unsigned told_at(const struct local_lock_object *object, const struct stile_parker *parker)
+{
+    unsigned i = 0;
+
+    while (i < AWAKE_MOST - 1 && object->told[i] != parker)
+        i++;
+    return i;
+}
+
+/* Takes a waiter out of the queue and tells it to compete; fewer than AWAKE_MOST do. */
+static void tell(struct local_lock_object *object, struct stile_waiter *waiter,
+                 struct stile_parker **wake)
+{
+    dequeue(object, waiter);
+    object->awake++;
+    object->told[told_at(object, NULL)] = waiter->parker;
+    object->doubt = stile__parked_here(waiter->parker);
+    waiter->told_ns = stile__monotonic_ns();
+    if (waiter->woken_ns == 0)
+        waiter->woken_ns = waiter->told_ns;
+    /* It is in the queue, and leaving takes the mutex: it has not left. */
+    stile__settle(waiter, STILE_AGAIN, wake);
+}
+
+/* Who was told to compete has come. */
+static void arrive(struct local_lock_object *object, const struct stile_waiter *waiter)
+{
+    object->awake--;
+    object->told[told_at(object, waiter->parker)] = NULL;
+    settle_flag(object);
+}
+
 /*
  * The lock is free: wakes the first in the queue to compete, unless somebody is
  * competing already.
  */
 static void wake_first(struct local_lock_object *object, struct stile_parker **wake)
 {
-    struct stile_waiter *first;
-
     *wake = NULL;
-    if (list_empty(&object->queue) || object->awake > 0)
-        return;
-    first = waiter_of(object->queue.next);
-    dequeue(object, first);
-    object->awake++;
-    first->told_ns = stile__monotonic_ns();
-    if (first->woken_ns == 0)
-        first->woken_ns = first->told_ns;
-    /* It is in the queue, and leaving takes the mutex: it has not left. */
-    stile__settle(first, STILE_AGAIN, wake);
+    if (!list_empty(&object->queue) && object->awake == 0)
+        tell(object, waiter_of(object->queue.next), wake);
+}
+
+/* Whether all who were told to compete, and have not come, slept on this core. */
+static bool awake_here(const struct local_lock_object *object)
+{
+    unsigned i;
+
+    for (i = 0; i < AWAKE_MOST; i++) {
+        if (object->told[i] != NULL && !stile__parked_here(object->told[i]))
+            return false;
+    }
+    return object->awake < AWAKE_MOST;
+}
+
+/*
+ * Who was woken has not come, and the lock was taken and is freed again: perhaps this
+ * thread goes on for all its time slice, on the core that the other needs.  Then
+ * somebody who slept elsewhere competes, too.
+ */
+static void wake_elsewhere(struct local_lock_object *object, struct stile_parker **wake)
+{
+    struct stile_link *at = object->queue.next;
+    int looks = awake_here(object) ? ELSEWHERE_LOOKS : 0;
+
+    object->doubt = false;
+    for (; at != &object->queue && looks > 0; at = at->next, looks--) {
+        if (!stile__parked_here(waiter_of(at)->parker)) {
+            tell(object, waiter_of(at), wake);
+            return;
+        }
+    }
 }
 
 /*
@@ -199,7 +262,9 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, struct sti
     } while (!os_cas(&object->word, &word, next, memory_order_acq_rel));
     if (first == NULL) {
         /* Who spins takes the lock, or comes here. */
-        if (os_load(&object->spin.inside, memory_order_relaxed) == 0)
+        if (object->doubt && object->awake > 0)
+            wake_elsewhere(object, wake);
+        else if (os_load(&object->spin.inside, memory_order_relaxed) == 0)
             wake_first(object, wake);
     } else {
         dequeue(object, first);
@@ -285,13 +350,13 @@ static void queue_up(struct local_lock_object *object, struct stile_waiter *wait
  * it.  Who comes while others sleep does not look: there are more than cores, and it
  * would take the word away from those who run.
  */
-static bool watch(struct local_lock_object *object, stile_hold *hold)
+static bool watch(struct local_lock_object *object, bool woken, stile_hold *hold)
 {
     uint64_t word = os_load(&object->word, memory_order_relaxed);
     struct stile_look look;
 
-    if (os_load(&object->sleepers, memory_order_relaxed) > 0 ||
-        !stile__spin_begin(&object->spin, &look, word >> FENCE_SHIFT))
+    if ((!woken && os_load(&object->sleepers, memory_order_relaxed) > 0) ||
+        !stile__spin_begin(&object->spin, &look, word >> FENCE_SHIFT, woken))
         return false;
     do {
         word = os_load(&object->word, memory_order_relaxed);
@@ -311,15 +376,6 @@ static bool watch(struct local_lock_object *object, stile_hold *hold)
     return false;
 }
 
-/* Who was woken has the lock: another may be. */
-static void compete_no_more(struct local_lock_object *object)
-{
-    stile__mutex_lock(&object->mutex);
-    object->awake--;
-    settle_flag(object);
-    stile__mutex_unlock(&object->mutex);
-}
-
 /* waiter is NULL for a try; hold's slot is reserved if its lease ends. */
 static stile_status take_slow(stile_lock *lock, const stile_lock_options *options,
                               struct stile_waiter *waiter, stile_hold *hold)
@@ -333,10 +389,8 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     bool behind;
 
     stile__mutex_lock(&object->mutex);
-    if (woken) {
-        object->awake--;
-        settle_flag(object);
-    }
+    if (woken)
+        arrive(object, waiter);
     lapse_due(object, &lapsed);
     behind = options->fair && !woken && !list_empty(&object->queue);
     if (object->closed || ((struct local_lock *)lock)->shut) {
@@ -346,6 +400,7 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
         status = STILE_OK;
     } else if (may_queue) {
         queue_up(object, waiter);
+        object->doubt = true;
         status = STILE_PENDING;
     }
     if (!(os_load(&object->word, memory_order_relaxed) & HELD))
@@ -371,10 +426,15 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
 
     if (woken)
         stile__wake_took(stile__monotonic_ns() - waiter->told_ns);
-    if (waiter != NULL && !waiter->last && !ends(options) && !options->fair) {
-        if (watch(object, hold)) {
-            if (woken)
-                compete_no_more(object);
+    /* Who was woken for the second time is to be made the owner soon. */
+    if (waiter != NULL && !waiter->last && !ends(options) && !options->fair &&
+        (!woken || waiter->told_ns == waiter->woken_ns)) {
+        if (watch(object, woken, hold)) {
+            if (woken) {
+                stile__mutex_lock(&object->mutex);
+                arrive(object, waiter);
+                stile__mutex_unlock(&object->mutex);
+            }
             return STILE_OK;
         }
     }
@@ -589,6 +649,8 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     stile__mutex_init(&object->mutex, STILE_RANK_OBJECT);
     list_init(&object->queue);
     object->awake = 0;
+    memset(object->told, 0, sizeof object->told);
+    object->doubt = false;
     /* It may be made while the space is being closed, after the others were told. */
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
     object->lapse_fence = 0;
