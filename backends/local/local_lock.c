@@ -466,13 +466,24 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
     return acquire_slowly(lock, options, waiter, hold);
 }
 
+/* In a child of fork(), those who were about to take the lock may have been threads of
+ * the parent: whoever looks and finds it free competes by itself. */
+static bool is_forsaken(struct local_lock_object *object, struct stile_waiter *waiter)
+{
+    return stile__space_forked(&object->space->base) &&
+           !(os_load(&object->word, memory_order_relaxed) & HELD) &&
+           os_load(&waiter->state, memory_order_relaxed) == STILE_WAITER_QUEUED;
+}
+
 static void local_lock_poll(stile_lock *lock, struct stile_waiter *waiter)
 {
     struct local_lock_object *object = object_of(lock);
-    struct stile_parker *wake;
+    struct stile_parker *wake, *own;
 
     stile__mutex_lock(&object->mutex);
     lapse_due(object, &wake);
+    if (is_forsaken(object, waiter))
+        tell(object, waiter, &own);
     settle_flag(object);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
