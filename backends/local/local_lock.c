@@ -6,8 +6,9 @@
  *
  * Whenever the mutex is free:
  *   - QUEUED is set if the object is closed, or the hold is watched, or somebody is in the
- *     queue who can still be granted the lock and either nobody is awake (told STILE_AGAIN,
- *     and owing an attempt) or the first is to be made the owner; and only then;
+ *     queue who can still be granted the lock and nobody is awake (told STILE_AGAIN, and
+ *     owing an attempt), or the first is to be made the owner, or there is doubt whether
+ *     who is awake gets a core; and only then;
  *   - if somebody is in the queue who can still be granted the lock, it is held or
  *     somebody is awake.
  * So whoever leaves without the lock passes the wake-up on, and while somebody who was
@@ -40,6 +41,10 @@
 /* How long a waiter that was woken may be passed over. */
 #define HANDOFF_NS INT64_C(500000)
 
+/* How many may be told to compete at a time, and how many of the queue to ask where
+ * they sleep. */
+enum { AWAKE_MOST = 4, ELSEWHERE_LOOKS = 8 };
+
 /* How often a waiter in a child of fork() looks whether a lease is over: the thread
  * that ends leases is the parent's. */
 #define FORKED_LOOK_MS 50
@@ -47,14 +52,23 @@
 struct local_lock_object {
     struct stile_named named; /* first: what the table of names knows */
     struct local_space *space;
-    struct stile_mutex mutex; /* guards the queue and all below */
-    struct stile_link queue;  /* struct stile_waiter, first come first */
-    unsigned awake;           /* waiters told STILE_AGAIN that owe an attempt */
-    bool closed;              /* once true, stays true */
+    struct stile_mutex mutex;              /* guards the queue and all below */
+    struct stile_link queue;               /* struct stile_waiter, first come first */
+    unsigned awake;                        /* waiters told STILE_AGAIN that owe an attempt */
+    struct stile_parker *told[AWAKE_MOST]; /* theirs; NULL: none */
+    bool doubt;                            /* one of those may have to wait for the holder's core */
+    bool closed;                           /* once true, stays true */
     /* The holder, if it did not just take the lock's word: when the fence is that of the
      * owner.  The uncontended way leaves no trace here. */
     stile_hold noted;
-    stile_party holder;
+    /* Who that is: of one that waited, or asked for more than to hold.  What others wait
+     * for is kept short. */
+    struct {
+        uint64_t fence;
+        int64_t since_ms;
+        uint64_t thread;
+        char label[STILE_LABEL_MAX + 1];
+    } holder;
     int64_t lapse_ns;          /* when its lease ends; INT64_MAX: never */
     int64_t keep_until_ns;     /* as in the terms of its lease */
     bool watched;              /* the holder has no lease, and may have watches: */
@@ -145,7 +159,7 @@ static uint64_t queued_flag(const struct local_lock_object *object)
         return QUEUED;
     if (first == NULL)
         return 0;
-    return object->awake == 0 || wants_handoff(first) ? QUEUED : 0;
+    return object->awake == 0 || object->doubt || wants_handoff(first) ? QUEUED : 0;
 }
 
 /* Makes QUEUED what it has to be, on a word whose other bits may move. */
@@ -162,13 +176,21 @@ static void settle_flag(struct local_lock_object *object)
         os_and(&object->word.word, ~QUEUED, memory_order_relaxed);
 }
 
+/* NULL: none. */
+static void set_label(char to[STILE_LABEL_MAX + 1], const char *label)
+{
+    if (label == NULL)
+        to[0] = '\0';
+    else
+        memcpy(to, label, strlen(label) + 1);
+}
+
 static void describe(uint64_t thread, int64_t since_ms, const char *label, stile_party *party)
 {
     memset(party, 0, sizeof *party);
     party->thread = (uint32_t)thread;
     party->since_ms = since_ms;
-    if (label != NULL)
-        memcpy(party->label, label, strlen(label));
+    set_label(party->label, label);
 }
 
 static void dequeue(struct local_lock_object *object, struct stile_waiter *waiter)
@@ -205,13 +227,54 @@ static void grant_kept(struct local_lock_object *object, uint64_t fence, uint64_
     object->noted = *hold;
     object->lapse_ns = terms.valid_until_ns;
     object->keep_until_ns = terms.keep_until_ns;
-    describe(thread, stile__realtime_ms(), options->label, &object->holder);
+}
+
+/* Notes who the owner is. */
+static void note_holder(struct local_lock_object *object, uint64_t thread, const char *label)
+{
+    object->holder.fence = object->noted.fence;
+    object->holder.since_ms = stile__realtime_ms();
+    object->holder.thread = thread;
+    set_label(object->holder.label, label);
 }
 
 static void grant(struct local_lock_object *object, uint64_t fence, uint64_t thread,
                   const stile_lock_options *options, stile_hold *hold)
 {
     grant_kept(object, fence, thread, options, 0, hold);
+}
+
+/* Where in told this one is; with NULL, where there is room. */
+static unsigned told_at(const struct local_lock_object *object, const struct stile_parker *parker)
+{
+    unsigned i = 0;
+
+    while (i < AWAKE_MOST - 1 && object->told[i] != parker)
+        i++;
+    return i;
+}
+
+/* Takes a waiter out of the queue and tells it to compete; fewer than AWAKE_MOST do. */
+static void tell(struct local_lock_object *object, struct stile_waiter *waiter,
+                 struct stile_parker **wake)
+{
+    dequeue(object, waiter);
+    object->awake++;
+    object->told[told_at(object, NULL)] = waiter->parker;
+    object->doubt = stile__parked_here(waiter->parker);
+    waiter->told_ns = stile__monotonic_ns();
+    if (waiter->woken_ns == 0)
+        waiter->woken_ns = waiter->told_ns;
+    /* It is in the queue, and leaving takes the mutex: it has not left. */
+    stile__settle(waiter, STILE_AGAIN, wake);
+}
+
+/* Who was told to compete has come. */
+static void arrive(struct local_lock_object *object, const struct stile_waiter *waiter)
+{
+    object->awake--;
+    object->told[told_at(object, waiter->parker)] = NULL;
+    settle_flag(object);
 }
 
 /* The first, if it is to be made the owner; then it is claimed, and has to be. */
@@ -241,6 +304,7 @@ static void hand_over(struct local_lock_object *object, struct stile_waiter *wai
 #endif
     dequeue(object, waiter);
     grant(object, fence, waiter->thread, waiter->options, &waiter->hold);
+    note_holder(object, waiter->thread, ((const stile_lock_options *)waiter->options)->label);
     /* It is in the queue, and leaving takes the mutex: it has not left. */
     stile__settle(waiter, STILE_OK, wake);
 }
@@ -288,12 +352,7 @@ static void wake_first(struct local_lock_object *object, struct stile_parker **w
     first = first_of(object);
     if (first == NULL)
         return;
-    dequeue(object, first);
-    object->awake++;
-    first->told_ns = stile__monotonic_ns();
-    if (first->woken_ns == 0)
-        first->woken_ns = first->told_ns;
-    stile__settle(first, STILE_AGAIN, wake);
+    tell(object, first, wake);
 }
 
 /* Whether the holder of this fence is the one that is noted, and has a lease. */
@@ -316,6 +375,39 @@ static void tell_watches(struct local_lock_object *object, uint64_t fence, stile
     stile__mutex_lock(mutex);
     stile__watches_end(&object->watches, end);
     stile__mutex_unlock(mutex);
+}
+
+/* Whether all who were told to compete, and have not come, slept on this core. */
+static bool awake_here(const struct local_lock_object *object)
+{
+    unsigned i;
+
+    for (i = 0; i < AWAKE_MOST; i++) {
+        if (object->told[i] != NULL && !stile__parked_here(object->told[i]))
+            return false;
+    }
+    return object->awake < AWAKE_MOST;
+}
+
+/*
+ * Who was woken has not come, and the lock was taken and is freed again: perhaps this
+ * thread goes on for all its time slice, on the core that the other needs.  Then
+ * somebody who slept elsewhere competes, too.
+ */
+static void wake_elsewhere(struct local_lock_object *object, struct stile_parker **wake)
+{
+    struct stile_link *at = object->queue.next;
+    int looks = awake_here(object) ? ELSEWHERE_LOOKS : 0;
+
+    object->doubt = false;
+    for (; at != &object->queue && looks > 0; at = at->next, looks--) {
+        struct stile_waiter *waiter = waiter_of(at);
+
+        if (!stile__is_passive(waiter) && !stile__parked_here(waiter->parker)) {
+            tell(object, waiter, wake);
+            return;
+        }
+    }
 }
 
 /*
@@ -344,6 +436,8 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, stile_hold
     if (owner != NULL)
         hand_over(object, owner, fence + 1, wake);
     /* Who spins takes the lock, or comes here. */
+    else if (object->doubt && object->awake > 0)
+        wake_elsewhere(object, wake);
     else if (os_load(&object->spin.inside, memory_order_relaxed) == 0)
         wake_first(object, wake);
     settle_flag(object);
@@ -413,13 +507,14 @@ static uint64_t thread_of(const struct stile_waiter *waiter)
  * it.  Who comes while others sleep does not look: there are more than cores, and it
  * would take the word away from those who run.
  */
-static bool look_for_a_while(struct local_lock_object *object, uint64_t thread, stile_hold *hold)
+static bool look_for_a_while(struct local_lock_object *object, uint64_t thread, bool woken,
+                             stile_hold *hold)
 {
     uint64_t word = os_load(&object->word.word, memory_order_relaxed);
     struct stile_look look;
 
-    if (os_load(&object->sleepers, memory_order_relaxed) > 0 ||
-        !stile__spin_begin(&object->spin, &look, word >> FENCE_SHIFT))
+    if ((!woken && os_load(&object->sleepers, memory_order_relaxed) > 0) ||
+        !stile__spin_begin(&object->spin, &look, word >> FENCE_SHIFT, woken))
         return false;
     do {
         word = os_load(&object->word.word, memory_order_relaxed);
@@ -439,15 +534,6 @@ static bool look_for_a_while(struct local_lock_object *object, uint64_t thread, 
     return false;
 }
 
-/* Who was woken has the lock: another may be. */
-static void compete_no_more(struct local_lock_object *object)
-{
-    stile__mutex_lock(&object->mutex);
-    object->awake--;
-    settle_flag(object);
-    stile__mutex_unlock(&object->mutex);
-}
-
 /* waiter is NULL for a try; hold's slot is reserved if its lease ends. */
 static stile_status take_slow(stile_lock *lock, const stile_lock_options *options,
                               struct stile_waiter *waiter, stile_hold *hold)
@@ -461,19 +547,20 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     bool behind;
 
     stile__mutex_lock(&object->mutex);
-    if (woken) {
-        object->awake--;
-        settle_flag(object);
-    }
+    if (woken)
+        arrive(object, waiter);
     lapse_due(object, &lapsed);
     behind = options->fair && !woken && first_of(object) != NULL;
     if (object->closed || ((struct local_lock *)lock)->shut) {
         status = STILE_CLOSED;
     } else if (take(object, behind, may_queue, &fence)) {
         grant(object, fence, thread_of(waiter), options, hold);
+        if (woken || !stile__lock_is_plain(options))
+            note_holder(object, thread_of(waiter), options->label);
         status = STILE_OK;
     } else if (may_queue) {
         queue_up(object, waiter);
+        object->doubt = true;
         status = STILE_PENDING;
     }
     if (!(os_load(&object->word.word, memory_order_relaxed) & HELD))
@@ -502,10 +589,15 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
         stile__wake_took(stile__monotonic_ns() - waiter->told_ns);
     if (plain && !woken && take_fast(object, thread_of(waiter), hold))
         return STILE_OK;
+    /* Who was woken for the second time is to be made the owner soon. */
     if (plain && waiter != NULL && !waiter->last && !options->fair && !stile__is_passive(waiter) &&
-        look_for_a_while(object, waiter->thread, hold)) {
-        if (woken)
-            compete_no_more(object);
+        (!woken || waiter->told_ns == waiter->woken_ns) &&
+        look_for_a_while(object, waiter->thread, woken, hold)) {
+        if (woken) {
+            stile__mutex_lock(&object->mutex);
+            arrive(object, waiter);
+            stile__mutex_unlock(&object->mutex);
+        }
         return STILE_OK;
     }
     if (waiter != NULL)
@@ -536,13 +628,24 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
     return acquire_slowly(lock, options, waiter, hold);
 }
 
+/* In a child of fork(), those who were about to take the lock may have been threads of
+ * the parent: whoever looks and finds it free competes by itself. */
+static bool is_forsaken(struct local_lock_object *object, struct stile_waiter *waiter)
+{
+    return stile__space_forked(&object->space->base) &&
+           !(os_load(&object->word.word, memory_order_relaxed) & HELD) &&
+           os_load(&waiter->state, memory_order_relaxed) == STILE_WAITER_QUEUED;
+}
+
 static void local_lock_poll(stile_lock *lock, struct stile_waiter *waiter)
 {
     struct local_lock_object *object = object_of(lock);
-    struct stile_parker *wake;
+    struct stile_parker *wake, *own;
 
     stile__mutex_lock(&object->mutex);
     lapse_due(object, &wake);
+    if (is_forsaken(object, waiter))
+        tell(object, waiter, &own);
     settle_flag(object);
     stile__mutex_unlock(&object->mutex);
     if (wake != NULL)
@@ -801,6 +904,7 @@ static stile_status adopt(stile_lock *lock, uint64_t fence, uint32_t *slot, stil
         *slot = 0;
     }
     grant_kept(object, fence + 1, stile__thread_number(), &lock->options, keep_until_ns, hold);
+    note_holder(object, stile__thread_number(), lock->options.label);
     return STILE_OK;
 }
 
@@ -845,10 +949,11 @@ static void inspect_holder(const struct local_lock_object *object, uint64_t fenc
 {
     info->held = true;
     info->lease_ms = STILE_FOREVER;
-    if (object->noted.fence == fence) {
-        info->holder = object->holder;
+    if (object->holder.fence == fence)
+        describe(object->holder.thread, object->holder.since_ms, object->holder.label,
+                 &info->holder);
+    if (object->noted.fence == fence)
         info->lease_ms = remaining_ms(object->lapse_ns);
-    }
 }
 
 /* Under the mutex. */
@@ -1016,6 +1121,8 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     stile__mutex_init(&object->mutex, STILE_RANK_OBJECT);
     list_init(&object->queue);
     object->awake = 0;
+    memset(object->told, 0, sizeof object->told);
+    object->doubt = false;
     /* It may be made while the space is being closed, after the others were told. */
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
     memset(&object->noted, 0, sizeof object->noted);

@@ -159,6 +159,9 @@ void stile__parker_put(struct stile_parker *parker);
  * now and then for no reason. */
 void stile__park(struct stile_parker *parker, int64_t until_ns);
 void stile__unpark(struct stile_parker *parker);
+/* Whether its thread went to sleep on the core on which the caller runs: woken, it may
+ * have to wait until the caller stops.  A hint. */
+bool stile__parked_here(const struct stile_parker *parker);
 
 /* ---- time -----------------------------------------------------------------
  * Waits are measured by the monotonic clock, leases by the boot clock, which

@@ -160,6 +160,7 @@ struct stile_parker {
     pthread_cond_t awake;
     enum park_state state;
 #endif
+    _Atomic int core;               /* where its thread last went to sleep */
     struct stile_parker *next_free; /* under pool.mutex */
     struct stile_parker *next;      /* written once */
 };
@@ -169,6 +170,23 @@ static struct {
     struct stile_parker *free;
     struct stile_parker *all; /* so that every parker stays reachable */
 } pool = {.mutex = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rank = STILE_RANK_LEAF}};
+
+/* -1: not known. */
+static int current_core(void)
+{
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+bool stile__parked_here(const struct stile_parker *parker)
+{
+    int core = os_load(&parker->core, memory_order_relaxed);
+
+    return core != -1 && core == current_core();
+}
 
 #if PARK_BY_FUTEX
 
@@ -202,6 +220,7 @@ void stile__park(struct stile_parker *parker, int64_t until_ns)
         }
         limit = &until;
     }
+    os_store(&parker->core, current_core(), memory_order_relaxed);
     if (os_cas(&parker->state, &state, PARK_SLEEPING, memory_order_relaxed)) {
         /* A token that comes before the kernel compares makes the call answer
          * EAGAIN; one that comes later wakes.  Other answers (a signal) leave
@@ -264,6 +283,7 @@ void stile__park(struct stile_parker *parker, int64_t until_ns)
         until.tv_sec = (time_t)(until_ns / NS_PER_S);
         until.tv_nsec = (long)(until_ns % NS_PER_S);
     }
+    os_store(&parker->core, current_core(), memory_order_relaxed);
     must(pthread_mutex_lock(&parker->mutex));
     if (parker->state == PARK_EMPTY)
         parker->state = PARK_SLEEPING;
@@ -300,6 +320,8 @@ static struct stile_parker *parker_new(void)
         free(parker);
         return NULL;
     }
+    if (parker != NULL)
+        atomic_init(&parker->core, -1);
     return parker;
 }
 

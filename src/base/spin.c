@@ -9,6 +9,9 @@
 #define BRISK_PART 5
 #define BRISK_LOOKS 15
 
+/* Of who is patient, they are two wake-ups apart, or this. */
+#define PATIENT_STEP_MOST_NS INT64_C(30000)
+
 /* After how many failures in a row only every so many are tried. */
 enum { FAILURES_MOST = 4, TRY_EVERY = 8 };
 
@@ -70,12 +73,16 @@ static bool are_short(int64_t ns, uint64_t turns)
     return ns >= 0 && (uint64_t)ns / SHORT_TURN_NS < turns;
 }
 
-bool stile__spin_begin(struct stile_spin *spin, struct stile_look *look, uint64_t turn)
+bool stile__spin_begin(struct stile_spin *spin, struct stile_look *look, uint64_t turn,
+                       bool patient)
 {
     if (!promises(spin) || !stile__spin_enter(spin))
         return false;
     look->began_ns = look->now_ns = stile__monotonic_ns();
     look->wake_ns = stile__wake_ns();
+    look->step_ns = patient ? look->wake_ns * 2 : look->wake_ns / BRISK_PART;
+    if (look->step_ns > PATIENT_STEP_MOST_NS)
+        look->step_ns = PATIENT_STEP_MOST_NS;
     look->first_turn = look->last_turn = turn;
     look->left = OS_LOOKS_MOST;
     look->brisk = are_short(look->now_ns - os_load(&spin->turn_ns, memory_order_relaxed),
@@ -95,8 +102,8 @@ bool stile__spin_next(struct stile_look *look, uint64_t turn)
         look->brisk = false;
     look->last_turn = turn;
     if (look->brisk) {
-        next_ns += look->wake_ns / BRISK_PART;
-        until_ns = look->began_ns + look->wake_ns / BRISK_PART * BRISK_LOOKS;
+        next_ns += look->step_ns;
+        until_ns = look->began_ns + look->step_ns * BRISK_LOOKS;
     }
     do {
         if (--look->left == 0)

@@ -34,13 +34,16 @@ struct stile_look {
     int64_t wake_ns; /* what a wake-up takes */
     uint64_t first_turn;
     uint64_t last_turn;
-    unsigned left; /* looks; for where time does not pass by itself */
-    bool brisk;    /* turns are short */
+    int64_t step_ns; /* between looks, where turns are short */
+    unsigned left;   /* looks; for where time does not pass by itself */
+    bool brisk;      /* turns are short */
 };
 
 void stile__spin_init(struct stile_spin *spin);
-/* False: sleep at once.  Else the thread is inside. */
-bool stile__spin_begin(struct stile_spin *spin, struct stile_look *look, uint64_t turn);
+/* False: sleep at once.  Else the thread is inside.  patient: it was woken, others
+ * sleep, and the more turns there are for each wake-up the better. */
+bool stile__spin_begin(struct stile_spin *spin, struct stile_look *look, uint64_t turn,
+                       bool patient);
 /* Takes a place among those who look, or finds none. */
 bool stile__spin_enter(struct stile_spin *spin);
 void stile__spin_leave(struct stile_spin *spin);
