@@ -55,9 +55,15 @@ struct local_lock_object {
     uint64_t lapse_fence;
     int64_t lapse_ns;
     /* Who it is, if it did not just take the lock's word: when the fence is that of the
-     * owner.  The uncontended way leaves no trace here. */
-    stile_hold noted;
-    stile_party holder;
+     * owner.  The uncontended way leaves no trace here; the contended one writes little,
+     * since others wait for the mutex meanwhile. */
+    struct {
+        uint64_t fence;
+        int64_t since_ms;
+        uint32_t thread;
+        uint32_t slot, generation; /* of its lease, or 0 */
+        char label[STILE_LABEL_MAX + 1];
+    } holder;
     /* The fence of the last hold that was ended by force; 0: none.  It is written before
      * the word changes, so that its owner, who sees another word, finds it. */
     _Atomic uint64_t revoked_fence;
@@ -130,17 +136,29 @@ static void settle_flag(struct local_lock_object *object)
         os_and(&object->word, ~QUEUED, memory_order_relaxed);
 }
 
-static void describe(uint32_t thread, int64_t since_ms, const char *label, stile_party *party)
+/* NULL: none. */
+static void set_label(char to[STILE_LABEL_MAX + 1], const char *label)
 {
-    memset(party, 0, sizeof *party);
-    party->thread = thread;
-    party->since_ms = since_ms;
-    if (label != NULL)
-        memcpy(party->label, label, strlen(label));
+    if (label == NULL)
+        to[0] = '\0';
+    else
+        memcpy(to, label, strlen(label) + 1);
 }
 
-/* Fills the hold of a new owner with this fence, which the thread asked for. */
-static void grant(struct local_lock_object *object, uint64_t fence, uint32_t thread,
+/* Notes who the owner is. */
+static void note(struct local_lock_object *object, uint32_t thread, const char *label,
+                 const stile_hold *hold)
+{
+    object->holder.fence = hold->fence;
+    object->holder.since_ms = stile__realtime_ms();
+    object->holder.thread = thread;
+    object->holder.slot = hold->slot;
+    object->holder.generation = hold->generation;
+    set_label(object->holder.label, label);
+}
+
+/* Fills the hold of a new owner with this fence. */
+static void grant(struct local_lock_object *object, uint64_t fence,
                   const stile_lock_options *options, stile_hold *hold)
 {
     fill(object, fence, hold);
@@ -162,8 +180,6 @@ static void grant(struct local_lock_object *object, uint64_t fence, uint32_t thr
         object->lapse_ns = terms.valid_until_ns;
         stile__lease_arm(&object->space->leases, &terms, hold);
     }
-    object->noted = *hold;
-    describe(thread, stile__realtime_ms(), options->label, &object->holder);
 }
 
 /*
@@ -219,7 +235,9 @@ static bool pass_on(struct local_lock_object *object, uint64_t fence, struct sti
         wake_first(object, wake);
     } else {
         list_remove(&first->link);
-        grant(object, fence + 1, first->thread, first->options, &first->hold);
+        grant(object, fence + 1, first->options, &first->hold);
+        note(object, first->thread, ((const stile_lock_options *)first->options)->label,
+             &first->hold);
         stile__settle(first, STILE_OK, wake);
     }
     settle_flag(object);
@@ -315,13 +333,6 @@ static void queue_up(struct local_lock_object *object, struct stile_waiter *wait
     }
 }
 
-/* Whose attempt it is. */
-static uint32_t thread_of(const struct stile_waiter *waiter)
-{
-    return waiter != NULL && waiter->woken_ns != 0 ? waiter->thread
-                                                   : (uint32_t)stile__thread_number();
-}
-
 /* waiter is NULL for a try; hold's slot is reserved if its lease ends. */
 static stile_status take_slow(stile_lock *lock, const stile_lock_options *options,
                               struct stile_waiter *waiter, stile_hold *hold)
@@ -342,7 +353,11 @@ static stile_status take_slow(stile_lock *lock, const stile_lock_options *option
     if (object->closed || ((struct local_lock *)lock)->shut) {
         status = STILE_CLOSED;
     } else if (take(object, behind, may_queue, &fence)) {
-        grant(object, fence, thread_of(waiter), options, hold);
+        grant(object, fence, options, hold);
+        if (woken)
+            note(object, waiter->thread, options->label, hold);
+        else if (!stile__lock_is_plain(options))
+            note(object, (uint32_t)stile__thread_number(), options->label, hold);
         status = STILE_OK;
     } else if (may_queue) {
         queue_up(object, waiter);
@@ -372,7 +387,7 @@ OS_SLOW_PATH static stile_status acquire_slowly(stile_lock *lock, const stile_lo
     if (!woken && stile__lock_is_plain(options)) {
         if (waiter != NULL && stile__cpus() > 1)
             spin(object);
-        if (take_fast(object, hold))
+        if ((waiter != NULL || options != &lock->options) && take_fast(object, hold))
             return STILE_OK;
     }
     if (waiter != NULL)
@@ -552,13 +567,21 @@ static stile_status local_lock_extend(stile_lock *lock, const stile_hold *hold, 
 
 /* ---- who holds and who waits ----------------------------------------------------------- */
 
+static void describe(uint32_t thread, int64_t since_ms, const char *label, stile_party *party)
+{
+    party->thread = thread;
+    party->since_ms = since_ms;
+    set_label(party->label, label);
+}
+
 /* Under the mutex. */
 static void inspect_holder(const struct local_lock_object *object, uint64_t fence,
                            stile_lock_info *info)
 {
     info->held = true;
-    if (object->noted.fence == fence)
-        info->holder = object->holder;
+    if (object->holder.fence == fence)
+        describe(object->holder.thread, object->holder.since_ms, object->holder.label,
+                 &info->holder);
     info->lease_ms = object->lapse_fence == fence ? remaining_ms(object->lapse_ns) : STILE_FOREVER;
 }
 
@@ -598,7 +621,7 @@ static stile_status local_lock_inspect(stile_lock *lock, stile_lock_info *info)
     struct stile_parker *wake;
     uint64_t word;
 
-    info->queue = malloc(STILE_LISTED_MOST * sizeof *info->queue);
+    info->queue = calloc(STILE_LISTED_MOST, sizeof *info->queue);
     if (info->queue == NULL)
         return stile__fail(STILE_NO_MEMORY, "no memory for the waiters of a lock");
     stile__mutex_lock(&object->mutex);
@@ -623,9 +646,15 @@ static stile_status local_lock_inspect(stile_lock *lock, stile_lock_info *info)
  * have the lock. */
 static void revoke(struct local_lock_object *object, uint64_t fence)
 {
+    stile_hold hold;
+
     os_store(&object->revoked_fence, fence, memory_order_relaxed);
-    if (object->noted.fence == fence && object->noted.slot != 0)
-        stile__lease_lost(&object->space->leases, &object->noted);
+    if (object->holder.fence == fence) {
+        fill(object, fence, &hold);
+        hold.slot = object->holder.slot;
+        hold.generation = object->holder.generation;
+        stile__lease_lost(&object->space->leases, &hold);
+    }
 }
 
 static stile_status local_lock_force_release(stile_lock *lock)
@@ -720,7 +749,7 @@ struct stile_named *stile__local_lock_make(struct local_space *space)
     object->closed = os_load(&space->base.closed, memory_order_relaxed);
     object->lapse_fence = 0;
     object->lapse_ns = INT64_MAX;
-    memset(&object->noted, 0, sizeof object->noted);
+    memset(&object->holder, 0, sizeof object->holder);
     atomic_init(&object->revoked_fence, 0);
     floor = os_load(&space->fence_floor, memory_order_relaxed);
     atomic_init(&object->spins, 0);
