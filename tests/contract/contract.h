@@ -113,8 +113,8 @@ struct contender {
 /* options NULL: the handle's.  Freed after the test. */
 struct contender *contender_start(stile_lock *lock, int64_t timeout_ms,
                                   const stile_lock_options *options);
-/* The same, and comes back when it waits in the queue of the lock, which somebody
- * holds, or is back already.  Nobody else may come or go there meanwhile. */
+/* The same, and comes back when it waits in the queue of the lock, behind less than a
+ * hundred others, or is back already. */
 struct contender *contender_queue(stile_lock *lock, int64_t timeout_ms,
                                   const stile_lock_options *options);
 bool contender_waits(struct contender *contender);
