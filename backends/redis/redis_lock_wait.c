@@ -256,9 +256,13 @@ static void settle_polled(struct poll *poll, size_t i, struct stile_waiter *wait
         waiter->seen_server_ms = poll->server_ms;
         waiter->seen_epoch = poll->epoch;
         /* Unless a message came while the poll was under way. */
-        if (!wants_look(waiter))
-            look_later(space, waiter, poll->more ? 0 : poll->answers[i].left_ms,
-                       poll->answers[i].value);
+        if (!wants_look(waiter)) {
+            /* There are dead waiters left to take out: at once, wherever this one stands. */
+            if (poll->more)
+                look_later(space, waiter, 0, 0);
+            else
+                look_later(space, waiter, poll->answers[i].left_ms, poll->answers[i].value);
+        }
     } else if (poll->answers[i].code == 0) {
         /* The server knows nothing of it: it queues again, with its number. */
         take_out(waiter);

@@ -24,7 +24,7 @@
 #include "support/process.h"
 #include "support/server.h"
 
-enum { INSTANTS = 10000, LEASES = 30, CLOSES = 400, SOON_MS = 60000 };
+enum { INSTANTS = 10000, LEASES = 8, CLOSES = 400, SOON_MS = 60000 };
 
 #define NS_PER_MS INT64_C(1000000)
 
