@@ -189,6 +189,7 @@ static const char *const commands[][6] = {
     {"hdel", "K", "field"},
     {"hget", "K", "field"},
     {"hlen", "K"},
+    {"hmget", "K", "field"},
     {"hset", "K", "field", "value"},
 };
 
