@@ -517,9 +517,10 @@ struct held {
 static void *release_when_awaited(void *arg)
 {
     struct held *held = arg;
+    int64_t until_ms = test_now_ms() + CONTRACT_SOON_MS;
     stile_lock_info info = {.waiters = 0};
 
-    while (info.waiters == 0) {
+    while (info.waiters == 0 && test_now_ms() < until_ms) {
         assert_status(stile_rlock_inspect(held->rlock, &info), STILE_OK);
         stile_lock_info_free(&info);
     }
