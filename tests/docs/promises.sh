@@ -14,7 +14,7 @@ document=docs/promises.md
     find tests -name '*.sh' | sed 's|.*/tests/||; s|^tests/||'
 } | sort -u >"$scratch/tests"
 
-grep -o '^- \*\*[CSL][0-9]*\*\*' "$document" | tr -d ' *-' | sort >"$scratch/promises"
+grep -o '^- \*\*\([CSL]\|RL\)[0-9]*\*\*' "$document" | tr -d ' *-' | sort >"$scratch/promises"
 [ "$(wc -l <"$scratch/promises")" -ge 15 ] || fail "the promises were not found"
 [ -z "$(uniq -d "$scratch/promises")" ] || fail "twice: $(uniq -d "$scratch/promises")"
 table_of "$document" promise >"$scratch/table"
