@@ -20,10 +20,10 @@
 
 struct stile_lock_word {
     _Atomic uint64_t word;
-    /* A thread, in the upper half, and the fence of the hold that it took.  Written by
-     * whoever makes it the owner, after the word and before anybody has the hold.  So what
-     * was written for a fence is there when the word has that fence or a later one, and a
-     * note of another fence says nothing: nobody has to take it back. */
+    /* Which thread took which hold: see lock_word_owner().  Written by whoever makes it the
+     * owner, after the word and before anybody has the hold.  So what was written for a
+     * fence is there when the word has that fence or a later one, and a note of another
+     * fence says nothing: nobody has to take it back. */
     _Atomic uint64_t owner;
 };
 
@@ -33,16 +33,19 @@ static inline uint64_t lock_word_held(uint64_t fence)
     return fence << STILE_WORD_FENCE_SHIFT | STILE_WORD_HELD;
 }
 
-/* thread as stile__thread_number(); 0 in the upper half: nobody of whom it is known that
- * only it can free the lock. */
-static inline uint64_t lock_word_owner(uint64_t fence, uint64_t thread)
+/* What is noted of the thread, as stile__thread_number(), for the word of a hold; with 0 in
+ * its upper half: nobody of whom it is known that only it can free the lock.  Two threads
+ * give the same for no two holds less than 2^29 apart: while the words have the same upper
+ * half the threads differ there; else the words differ in bit 31, where the system's numbers
+ * have none. */
+static inline uint64_t lock_word_owner(uint64_t held, uint64_t thread)
 {
-    return (thread & ~(uint64_t)UINT32_MAX) | (uint32_t)fence;
+    return held ^ thread;
 }
 
 static inline void lock_word_note(struct stile_lock_word *word, uint64_t fence, uint64_t thread)
 {
-    os_store(&word->owner, lock_word_owner(fence, thread), memory_order_relaxed);
+    os_store(&word->owner, lock_word_owner(lock_word_held(fence), thread), memory_order_relaxed);
 }
 
 /* The fence of the new hold, or 0: the lock is not free, or somebody is queued. */
@@ -54,7 +57,7 @@ static OS_FAST_PATH uint64_t lock_word_take(struct stile_lock_word *word, uint64
     if ((seen & (STILE_WORD_HELD | STILE_WORD_QUEUED)) ||
         !os_cas_seen(&word->word, seen, next, memory_order_acquire))
         return 0;
-    lock_word_note(word, next >> STILE_WORD_FENCE_SHIFT, thread);
+    os_store(&word->owner, lock_word_owner(next, thread), memory_order_relaxed);
     return next >> STILE_WORD_FENCE_SHIFT;
 }
 

@@ -787,7 +787,7 @@ static bool local_lock_own(stile_lock *lock)
     uint64_t word = os_load(&object->word.word, memory_order_acquire);
     uint64_t fence = word >> FENCE_SHIFT;
     bool own = (word & HELD) && os_load(&object->word.owner, memory_order_relaxed) ==
-                                    lock_word_owner(fence, stile__thread_number());
+                                    lock_word_owner(lock_word_held(fence), stile__thread_number());
 
     if (!own)
         return false;
@@ -804,9 +804,11 @@ static stile_status local_lock_hand_over(stile_lock *lock, const stile_hold *hol
     int64_t valid_ms;
     stile_status status = local_lock_check(lock, hold, &valid_ms);
 
-    /* Fails if the hold has ended meanwhile, and the next owner is noted. */
-    if (status == STILE_OK && (uint32_t)owner == (uint32_t)hold->fence)
-        os_cas(&object->word.owner, &owner, lock_word_owner(hold->fence, 0), memory_order_relaxed);
+    /* It was in force, so that was its note.  Fails if it has ended meanwhile, and the next
+     * owner is noted. */
+    if (status == STILE_OK)
+        os_cas(&object->word.owner, &owner, lock_word_owner(lock_word_held(hold->fence), 0),
+               memory_order_relaxed);
     return status;
 }
 

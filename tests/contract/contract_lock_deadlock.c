@@ -107,6 +107,7 @@ struct helper {
     pid_t owner;
     int64_t queued;
     char token[STILE_TOKEN_SIZE];
+    stile_cancel *cancel;
 };
 
 static void *release_when_awaited(void *arg)
@@ -217,6 +218,62 @@ static void own_hold_of_another_name_is_no_matter(void **state)
     assert_status(stile_lock_release(other, &second), STILE_OK);
 }
 
+static void hold_of_a_future_is_nobodys_own(void **state)
+{
+    static const int64_t timeouts_ms[] = {0, 1000, STILE_FOREVER};
+    stile_lock *lock = contract_lock_open("future", NULL);
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        struct helper helper = {.lock = lock, .owner = gettid()};
+        stile_future *future;
+        pthread_t thread;
+        stile_hold hold;
+
+        assert_status(stile_lock_start(lock, timeouts_ms[i], NULL, NULL, NULL, &future), STILE_OK);
+        assert_status(stile_future_wait(future, CONTRACT_SOON_MS), STILE_OK);
+        assert_status(stile_future_take(future, &helper.hold), STILE_OK);
+        stile_future_close(future);
+        helper.queued = contract_queue_length(lock);
+        thread = contract_thread_start(release_when_awaited, &helper);
+        assert_status(stile_lock_acquire(lock, STILE_FOREVER, &hold), STILE_OK);
+        contract_thread_join(thread);
+        assert_status(stile_lock_release(lock, &hold), STILE_OK);
+    }
+}
+
+static void *fire_when_awaited(void *arg)
+{
+    struct helper *helper = arg;
+    struct test_flag never = {.value = 0};
+
+    contract_await_queued(helper->lock, helper->owner, &never, helper->queued);
+    stile_cancel_fire(helper->cancel);
+    return NULL;
+}
+
+static void wait_that_can_be_cancelled_has_a_limit(void **state)
+{
+    stile_lock *lock = contract_lock_open("cancelled", NULL);
+    struct helper helper = {.lock = lock, .owner = gettid()};
+    stile_lock_options options = {.fair = false};
+    stile_hold second;
+    pthread_t thread;
+
+    (void)state;
+    assert_status(stile_cancel_open(&helper.cancel), STILE_OK);
+    options.cancel = helper.cancel;
+    assert_status(stile_lock_acquire(lock, 0, &helper.hold), STILE_OK);
+    helper.queued = contract_queue_length(lock);
+    thread = contract_thread_start(fire_when_awaited, &helper);
+    assert_status(stile_lock_acquire_with(lock, STILE_FOREVER, &options, &second), STILE_CANCELLED);
+    contract_thread_join(thread);
+    check_deadlock(lock);
+    assert_status(stile_lock_release(lock, &helper.hold), STILE_OK);
+    stile_cancel_close(helper.cancel);
+}
+
 /* ---------------------------------------------------------------------------------------- */
 
 int contract_lock_deadlock(void)
@@ -230,6 +287,8 @@ int contract_lock_deadlock(void)
         contract_test(who_adopted_a_hold_is_its_owner),
         contract_test(own_hold_that_ends_by_itself_is_waited_for),
         contract_test(own_hold_of_another_name_is_no_matter),
+        contract_test(hold_of_a_future_is_nobodys_own),
+        contract_test(wait_that_can_be_cancelled_has_a_limit),
     };
 
     return cmocka_run_group_tests_name("lock: self-deadlocks", tests, NULL, NULL);

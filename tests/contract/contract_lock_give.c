@@ -304,6 +304,44 @@ static void token_is_of_its_space_or_server(void **state)
     assert_status(stile_lock_release(lock, &hold), STILE_OK);
 }
 
+/* With redis:// the adopter does not know it: its handle's counts from the adoption. */
+static void least_time_goes_on_with_who_adopted(void **state)
+{
+    const stile_lock_options least = {.lease_ms = 60000, .min_hold_ms = 300};
+    stile_lock *giver = contract_lock_open("kept", &least);
+    stile_lock *taker =
+        contract_lock_open_in(other_space(), "kept", contract_on_redis() ? &least : NULL);
+    char token[STILE_TOKEN_SIZE];
+    stile_hold hold, adopted, next;
+    int64_t began_ms = test_now_ms();
+
+    (void)state;
+    acquire_and_give(giver, &hold, token);
+    assert_status(stile_lock_adopt(taker, token, &adopted), STILE_OK);
+    assert_status(stile_lock_release(taker, &adopted), STILE_OK);
+    assert_status(stile_lock_acquire(giver, CONTRACT_SOON_MS, &next), STILE_OK);
+    assert_in_range(test_now_ms() - began_ms, 300 - 8, 2000);
+    assert_status(stile_lock_release(giver, &next), STILE_OK);
+}
+
+static void given_hold_can_be_taken_by_force(void **state)
+{
+    const stile_lock_options kinds[] = {{.lease_ms = 60000}, {.lease_ms = 60000, .min_hold_ms = 1}};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        stile_lock *lock = contract_lock_open("force-given", &kinds[i]);
+        char token[STILE_TOKEN_SIZE];
+        stile_hold hold, adopted;
+
+        acquire_and_give(lock, &hold, token);
+        assert_status(stile_lock_force_release(lock), STILE_OK);
+        assert_status(stile_lock_adopt(lock, token, &adopted), STILE_LOST);
+        contract_check_free(lock);
+    }
+}
+
 /* ---------------------------------------------------------------------------------------- */
 
 int contract_lock_give(void)
@@ -321,6 +359,8 @@ int contract_lock_give(void)
         contract_test(text_that_is_no_token_is_refused),
         contract_test(arguments_of_give_and_adopt_are_checked),
         contract_test(token_is_of_its_space_or_server),
+        contract_test(least_time_goes_on_with_who_adopted),
+        contract_test(given_hold_can_be_taken_by_force),
     };
 
     return cmocka_run_group_tests_name("lock: tokens", tests, NULL, NULL);

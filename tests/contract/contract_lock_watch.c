@@ -382,6 +382,62 @@ static void closed_space_watches_nothing_new(void **state)
     assert_null(watch);
 }
 
+/* ---- with a least time, and by force --------------------------------------------------------- */
+
+static void release_before_the_least_time_is_told_at_once(void **state)
+{
+    const stile_lock_options least = {.min_hold_ms = 300};
+    stile_lock *lock = contract_lock_open("least", &least);
+    struct told told = {.closes = false};
+    int64_t began_ms = test_now_ms();
+    stile_watch *watch;
+    stile_hold hold, next;
+
+    (void)state;
+    assert_status(stile_lock_acquire(lock, 0, &hold), STILE_OK);
+    assert_status(stile_lock_watch(lock, &hold, note, &told, &watch), STILE_OK);
+    assert_status(stile_lock_release(lock, &hold), STILE_OK);
+    assert_int_equal(stile_watch_state(watch), STILE_RELEASED);
+    await_told(&told, 1, STILE_RELEASED);
+    assert_status(stile_lock_acquire(lock, STILE_FOREVER, &next), STILE_OK);
+    assert_true(test_now_ms() - began_ms >= 300 - 8);
+    assert_int_equal(stile_watch_state(watch), STILE_RELEASED);
+    assert_status(stile_lock_release(lock, &next), STILE_OK);
+    stile_watch_close(watch);
+    assert_int_equal(test_flag_get(&told.count), 1);
+}
+
+static void hold_taken_by_force_is_told_as_lost(void **state)
+{
+    const stile_lock_options kinds[] = {{.lease_ms = 200},
+                                        {.lease_ms = 200, .label = "kept"},
+                                        {.lease_ms = 200, .max_hold_ms = 60000}};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        stile_lock *lock = contract_lock_open("forced", &kinds[i]);
+        struct told told = {.closes = false};
+        stile_watch *watch, *late;
+        stile_hold hold;
+
+        assert_status(stile_lock_acquire(lock, 0, &hold), STILE_OK);
+        assert_status(stile_lock_watch(lock, &hold, note, &told, &watch), STILE_OK);
+        assert_status(stile_lock_force_release(lock), STILE_OK);
+        /* With a server the next renewal tells. */
+        if (!contract_on_redis())
+            assert_int_equal(stile_watch_state(watch), STILE_HOLD_LOST);
+        await_told(&told, 1, STILE_HOLD_LOST);
+        late = look_at(lock, &hold);
+        assert_int_equal(stile_watch_state(late), STILE_HOLD_LOST);
+        assert_status(stile_lock_release(lock, &hold), STILE_LOST);
+        assert_int_equal(stile_watch_state(watch), STILE_HOLD_LOST);
+        stile_watch_close(late);
+        stile_watch_close(watch);
+        contract_check_free(lock);
+    }
+}
+
 /* -------------------------------------------------------------------------------------------- */
 
 int contract_lock_watch(void)
@@ -401,6 +457,8 @@ int contract_lock_watch(void)
         contract_test(watch_outlives_handle_and_space),
         contract_test(only_a_hold_can_be_watched),
         contract_test(closed_space_watches_nothing_new),
+        contract_test(release_before_the_least_time_is_told_at_once),
+        contract_test(hold_taken_by_force_is_told_as_lost),
     };
 
     return cmocka_run_group_tests_name("lock: watches", tests, NULL, NULL);

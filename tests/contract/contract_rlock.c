@@ -477,6 +477,73 @@ static void owner_whose_lock_was_taken_by_force_is_told_at_its_next_call(void **
 
 /* ---- arguments ------------------------------------------------------------------------------ */
 
+/* ---- watches ------------------------------------------------------------------------- */
+
+static void watch_of_any_level_tells_of_the_outermost(void **state)
+{
+    stile_rlock *rlock = rlock_open("watched", NULL);
+    stile_watch *watches[2], *none = NULL;
+    stile_hold outer, inner;
+    int i;
+
+    (void)state;
+    assert_status(stile_rlock_acquire(rlock, 0, &outer), STILE_OK);
+    assert_status(stile_rlock_acquire(rlock, 0, &inner), STILE_OK);
+    assert_status(stile_rlock_watch(rlock, &outer, NULL, NULL, &watches[0]), STILE_OK);
+    assert_status(stile_rlock_watch(rlock, &inner, NULL, NULL, &watches[1]), STILE_OK);
+    assert_status(stile_rlock_release(rlock, &inner), STILE_OK);
+    assert_status(stile_rlock_watch(rlock, &inner, NULL, NULL, &none), STILE_NOT_HELD);
+    assert_null(none);
+    for (i = 0; i < 2; i++)
+        assert_int_equal(stile_watch_state(watches[i]), STILE_HELD);
+    assert_status(stile_rlock_release(rlock, &outer), STILE_OK);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(stile_watch_state(watches[i]), STILE_RELEASED);
+        stile_watch_close(watches[i]);
+    }
+    assert_status(stile_rlock_watch(NULL, &outer, NULL, NULL, &none), STILE_INVALID);
+    assert_status(stile_rlock_watch(rlock, NULL, NULL, NULL, &none), STILE_INVALID);
+    assert_status(stile_rlock_watch(rlock, &outer, NULL, NULL, NULL), STILE_INVALID);
+    check_free(rlock);
+    stile_rlock_close(rlock);
+}
+
+struct held {
+    stile_rlock *rlock;
+    stile_hold hold;
+};
+
+/* Releases what is held, once somebody waits. */
+static void *release_when_awaited(void *arg)
+{
+    struct held *held = arg;
+    int64_t until_ms = test_now_ms() + CONTRACT_SOON_MS;
+    stile_lock_info info = {.waiters = 0};
+
+    while (info.waiters == 0 && test_now_ms() < until_ms) {
+        assert_status(stile_rlock_inspect(held->rlock, &info), STILE_OK);
+        stile_lock_info_free(&info);
+    }
+    stile_rlock_release(held->rlock, &held->hold);
+    return NULL;
+}
+
+static void another_number_of_the_same_thread_is_waited_for(void **state)
+{
+    const stile_rlock_options one = {.owner = 1}, two = {.owner = 2};
+    struct held held = {.rlock = rlock_open("numbers-wait", &one)};
+    stile_hold hold;
+    pthread_t thread;
+
+    (void)state;
+    assert_status(stile_rlock_acquire(held.rlock, 0, &held.hold), STILE_OK);
+    thread = contract_thread_start(release_when_awaited, &held);
+    assert_status(stile_rlock_acquire_with(held.rlock, STILE_FOREVER, &two, &hold), STILE_OK);
+    contract_thread_join(thread);
+    assert_status(stile_rlock_release(held.rlock, &hold), STILE_OK);
+    stile_rlock_close(held.rlock);
+}
+
 static void missing_arguments_are_named(void **state)
 {
     const stile_rlock_options bad = {.lock = {.lease_ms = 99}};
@@ -644,6 +711,8 @@ int main(int argc, char **argv)
         contract_test(level_that_nobody_took_is_released_with_its_future),
         contract_test(future_needs_an_owner_that_is_a_number),
         contract_test(owner_whose_lock_was_taken_by_force_is_told_at_its_next_call),
+        contract_test(watch_of_any_level_tells_of_the_outermost),
+        contract_test(another_number_of_the_same_thread_is_waited_for),
         contract_test(missing_arguments_are_named),
         contract_test(block_runs_once_and_releases_on_every_way_out),
         contract_test(block_does_not_run_without_the_lock),
