@@ -66,11 +66,11 @@ static const struct step try_it = {
 static const struct step queue_up = {
     &stile__script_lock_acquire,
     ALL_PARTS,
-    {ME WHO, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX, "0", "1"}};
+    {ME, WAITER_LEASE " " MY_CLIENT WHO, LEASE, NEVER, CLAIM, INBOX, "0"}};
 static const struct step ask_queue = {
     &stile__script_lock_acquire,
     ALL_PARTS,
-    {ME WHO, MY_CLIENT, LEASE, NEVER, WAITER_LEASE, CLAIM, INBOX, "0", "0"}};
+    {ME, WAITER_LEASE " " MY_CLIENT WHO, LEASE, NEVER, CLAIM, INBOX, "0", "try"}};
 static const struct step look = {
     &stile__script_lock_poll, ALL_PARTS, {MY_CLIENT, WAITER_LEASE, CLAIM, INBOX, ME}};
 static const struct step let_go = {&stile__script_lock_release, ALL_PARTS, {ME, CLAIM, INBOX}};
@@ -281,8 +281,9 @@ static void a_script_run_twice_has_done_it_once(void **state)
     }
 }
 
-/* What an acquire comes to: 1 and the fence, 2 and the number in the queue, or 0 and 0.
- * What a first try cannot tell is asked of the other script, as its caller does. */
+/* What an acquire comes to: 1 and the fence, 2 and the number in the queue, which behind
+ * others is the whole answer, or 0 and 0.  What a first try cannot tell is asked of the
+ * other script, as its caller does. */
 static void acquire(const struct step *step, int64_t *code, int64_t *number)
 {
     must_run(step, ME);
@@ -293,8 +294,8 @@ static void acquire(const struct step *step, int64_t *code, int64_t *number)
     }
     if (step == &try_it && answer(0) == -2)
         must_run(&ask_queue, ME);
-    *code = answer(0);
-    *number = *code > 0 ? answer(3) : 0;
+    *code = answer(0) > 2 ? 2 : answer(0);
+    *number = answer(0) > 2 ? answer(0) : *code > 0 ? answer(3) : 0;
 }
 
 static void a_repeated_acquire_gives_the_first_answer(void **state)
@@ -777,13 +778,13 @@ static void queue_dead(int count)
 {
     for (int i = 0; i < count; i++) {
         struct step dead = queue_up;
-        char op[33], client[33];
+        char op[33], waiter[48];
 
         snprintf(op, sizeof op, "%032x", 1000 + i);
-        snprintf(client, sizeof client, "%032x", 2000 + i);
-        dead.args[1] = client;
+        snprintf(waiter, sizeof waiter, WAITER_LEASE " %032x", 2000 + i);
+        dead.args[1] = waiter;
         must_run(&dead, op);
-        assert_int_equal(answer(0), 2);
+        assert_true(answer(0) >= 2);
     }
 }
 
