@@ -55,29 +55,30 @@ end
 if late then return {-1, now_ms} end
 if not queues then return {0, now_ms} end
 
-local number = place
+local number, first = place, redis.call('EXISTS', KEYS[3]) == 0
+local top = tonumber(marks[1] or 0)
 if place == '0' then
-  local top = tonumber(marks[1] or 0)
   number = now > top and stamp or string.format('%.0f', top + 1)
 end
 local entry = stamp_ms .. ' ' .. ARGV[2]
 local added = redis.call('ZADD', KEYS[3], 'NX', number, op)
-if added == 1 and place == '0' then
+local new = added == 1 and place == '0'
+if new then
   redis.call('HSET', KEYS[4], '#', number, op, entry)
 else
-  if added == 0 then number = redis.call('ZSCORE', KEYS[3], op) end
   redis.call('HSET', KEYS[4], op, entry)
 end
 if marks[2] then redis.call('HDEL', KEYS[4], '!' .. string.match(ARGV[2], ' (%x+)')) end
-local rank = redis.call('ZRANK', KEYS[3], op)
--- Looks keep the keys alive.  Who never waits long enough for one does so now and then:
--- one in four, by the digits of its number.
-if rank == 0 or added == 0 or place ~= '0' or now % 4 == 0 then
+-- Looks keep the keys alive; where nobody waits long enough for one, who comes first in
+-- each ten seconds does.
+if first or not new or top < now - now % 10000000 or top >= now then
   local ttl = string.format('%.0f', string.match(ARGV[2], '^%d+') + 60000)
   redis.call('PEXPIRE', KEYS[3], ttl)
   redis.call('PEXPIRE', KEYS[4], ttl)
 end
-if rank > 0 and number == stamp then return now end
+if new and not first and number == stamp then return now end
+number = redis.call('ZSCORE', KEYS[3], op)
+local rank = redis.call('ZRANK', KEYS[3], op)
 local left = rank == 0 and redis.call('PTTL', KEYS[1]) or 0
 if left == -1 then left = 2147483647 end
 return {2, now_ms, math.max(left, 0), tonumber(number), rank}

@@ -88,10 +88,10 @@ local function grant(op, last)
     redis.call('HDEL', KEYS[4], op)
     return last, false
   end
-  last = next_fence(last)
-  local fence, claim, inbox = text_of(last), cfg.claim, cfg.inbox
+  local given = next_fence(last)
+  local fence, claim, inbox = text_of(given), cfg.claim, cfg.inbox
 --include grant
-  return last, heard ~= 0
+  return given, heard ~= 0
 end
 
 -- Passes the lock, which is free or given back, to the first live waiter.  last is the
