@@ -894,6 +894,54 @@ static void an_unclaimed_grant_is_remembered_behind_who_overtook_the_queue(void 
     stile_close(space);
 }
 
+static int64_t ttl_of(enum key_part part)
+{
+    return test_redis_int(&server, "PTTL", scene_key("ledger", part), NULL);
+}
+
+/* Nobody waits long enough for a look, and the last that came was ten seconds ago. */
+static void what_a_busy_queue_needs_is_kept_alive_by_who_comes_and_goes(void **state)
+{
+    stile *space = scene_open(test_server_unix_url(&server), "");
+    stile_lock *shelf = scene_lock(space, "shelf");
+    struct step heard = queue_up;
+    struct caller waiter;
+    char channel[256], me[320];
+    stile_hold hold;
+
+    (void)state;
+    /* Somebody who listens. */
+    expect_ok(stile_lock_acquire(shelf, SOON_MS, &hold));
+    caller_start(&waiter, shelf, SOON_MS);
+    scene_await_queue(&server, "shelf", 1);
+    assert_int_equal(
+        test_redis(&server, channel, sizeof channel, "PUBSUB", "CHANNELS", INBOX "*", NULL),
+        TEST_REPLY_OK);
+    snprintf(me, sizeof me, WAITER_LEASE " %s", channel + strlen(INBOX));
+    heard.args[1] = me;
+    must_run(&try_it, OTHER);
+    must_run(&heard, ME);
+    test_redis(&server, NULL, 0, "HSET", scene_key("ledger", KEY_WAITERS), "#", "1", NULL);
+    test_redis(&server, NULL, 0, "PEXPIRE", scene_key("ledger", KEY_WAITERS), "9000", NULL);
+    test_redis(&server, NULL, 0, "PEXPIRE", scene_key("ledger", KEY_QUEUE), "9000", NULL);
+    must_run(&heard, THIRD);
+    assert_in_range(ttl_of(KEY_WAITERS), 60000, 65000);
+    assert_in_range(ttl_of(KEY_QUEUE), 60000, 65000);
+    test_redis(&server, NULL, 0, "SET", scene_key("ledger", KEY_FENCE), "q1", "PX", "9000", NULL);
+    must_run(&let_go, OTHER);
+    assert_int_equal(answer(0), 1);
+    assert_in_range(ttl_of(KEY_FENCE), 86390000, 86400000);
+    must_run(&let_go, ME);
+    assert_int_equal(answer(0), 1);
+    assert_in_range(ttl_of(KEY_FENCE), 86380000, 86400000);
+    must_run(&let_go, THIRD);
+    expect_ok(stile_lock_release(shelf, &hold));
+    expect_ok(caller_join(&waiter));
+    expect_ok(stile_lock_release(shelf, &waiter.hold));
+    stile_lock_close(shelf);
+    stile_close(space);
+}
+
 #define fresh(test) cmocka_unit_test_setup(test, begin)
 
 int main(int count, char **arguments)
@@ -921,6 +969,7 @@ int main(int count, char **arguments)
         fresh(a_live_waiter_behind_many_dead_ones_is_granted_with_the_release),
         fresh(who_takes_a_lock_past_the_queue_without_a_fence_hands_it_on),
         fresh(an_unclaimed_grant_is_remembered_behind_who_overtook_the_queue),
+        fresh(what_a_busy_queue_needs_is_kept_alive_by_who_comes_and_goes),
     };
 
     if (count > 1)
