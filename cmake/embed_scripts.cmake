@@ -2,7 +2,7 @@
 # parts that scripts share put in where a script includes them.  Comment lines are left
 # out: they would be sent to every server.
 cmake_policy(VERSION 3.21)
-set(parts clock prelude)
+set(parts clock prelude grant)
 file(GLOB files ${LUA}/*.lua)
 list(SORT files)
 

@@ -110,12 +110,14 @@ struct acquire {
     struct redis_exchange exchange; /* first: prepare and take get it */
     struct redis_space *space;
     const struct redis_object *object; /* of a first try */
-    struct redis_slice args[9];
+    struct redis_slice args[8];
     struct redis_slice then[2];
     struct redis_op op;
     struct redis_slice op_slice; /* of op: with who it is */
     struct number lease, not_after, ttl;
-    struct number waiter_lease, claim, place;
+    struct number claim, place;
+    /* Of one that may queue: what stands about it in the hash of the waiters. */
+    char waiter[NUMBER_TEXT + 1 + sizeof(struct redis_op)];
     int64_t asked_ms; /* the lease */
     bool no_fence;
     /* Of a plain SET: what it writes, until when by the server's clock, and what came

@@ -112,7 +112,8 @@ static void prepare_acquire(struct redis_exchange *exchange)
     ask_not_after((struct acquire *)exchange, 3);
 }
 
-/* What both scripts answer first: a code, and the server's clock. */
+/* What both scripts answer first: a code, and the server's clock; or one number for
+ * both, which is that clock in us. */
 static stile_status take_code(struct acquire *acquire, const struct redis_reply *reply,
                               int64_t *code)
 {
@@ -120,7 +121,6 @@ static stile_status take_code(struct acquire *acquire, const struct redis_reply 
         *code = reply->elements[0].integer;
         acquire->server_ms = reply->elements[1].integer;
     } else if (is_lua_int(reply) && reply->integer > 0) {
-        /* From lock_try: the fence is the time. */
         *code = reply->integer;
         acquire->server_ms = reply->integer / 1000;
     } else {
@@ -216,6 +216,13 @@ static stile_status take_acquire(struct redis_exchange *exchange, const struct r
         acquire->answer = code == 0 ? TAKEN : LATE;
         return STILE_OK;
     }
+    if (is_int(reply)) {
+        acquire->answer = QUEUED;
+        acquire->left_ms = 0;
+        acquire->remote = code;
+        acquire->rank = 1;
+        return STILE_OK;
+    }
     if (reply->count < 5)
         return stile__redis_odd_answer(exchange);
     acquire->answer = code == 1 ? OWNER : QUEUED;
@@ -293,6 +300,24 @@ stile_status stile__redis_try(struct redis_object *object, const stile_lock_opti
     return status;
 }
 
+/* "<lease> <client id> <who>", as it stands in the hash of the waiters behind the time. */
+static struct redis_slice waiter_slice(struct acquire *acquire)
+{
+    const struct redis_space *space = acquire->space;
+    struct number number;
+    struct redis_slice lease = number_slice(&number, space->base.settings.waiter_lease_ms);
+    size_t who = acquire->op_slice.length - REDIS_ID_TEXT;
+    char *at = acquire->waiter;
+
+    memcpy(at, lease.bytes, lease.length);
+    at += lease.length;
+    *at++ = ' ';
+    memcpy(at, space->inbox.client, REDIS_ID_TEXT);
+    at += REDIS_ID_TEXT;
+    memcpy(at, acquire->op.text + REDIS_ID_TEXT, who);
+    return slice_of(acquire->waiter, (size_t)(at - acquire->waiter) + who);
+}
+
 stile_status stile__redis_acquire(struct redis_object *object, const stile_lock_options *options,
                                   const uint64_t id[2], uint64_t place, bool may_queue,
                                   enum redis_patience patience, int64_t until_ns,
@@ -301,19 +326,20 @@ stile_status stile__redis_acquire(struct redis_object *object, const stile_lock_
     const struct stile_settings *settings = &object->space->base.settings;
 
     acquire->space = object->space;
-    acquire->args[0] = stile__redis_op(&acquire->op, &object->space->who, id, options->label);
-    acquire->args[1] = client_of(object->space);
+    acquire->op_slice = stile__redis_op(&acquire->op, &object->space->who, id, options->label);
+    acquire->args[0] = slice_of(acquire->op_slice.bytes, REDIS_ID_TEXT);
+    acquire->args[1] = waiter_slice(acquire);
     acquire->args[2] = number_slice(&acquire->lease, stile__redis_lease_ms(options));
-    acquire->args[4] = number_slice(&acquire->waiter_lease, settings->waiter_lease_ms);
-    acquire->args[5] = number_slice(&acquire->claim, settings->claim_ms);
-    acquire->args[6] = object->space->inbox_prefix;
-    acquire->args[7] = number_slice(&acquire->place, (int64_t)place);
-    acquire->args[8] = slice_of(may_queue ? "1" : "0", 1);
-    acquire->exchange = (struct redis_exchange){
-        .call = {&stile__script_lock_acquire, object->keys, REDIS_PARTS, acquire->args, 9},
-        .patience = patience,
-        .repeatable = true,
-        .prepare = prepare_acquire,
-        .take = take_acquire};
+    acquire->args[4] = number_slice(&acquire->claim, settings->claim_ms);
+    acquire->args[5] = object->space->inbox_prefix;
+    acquire->args[6] = number_slice(&acquire->place, (int64_t)place);
+    acquire->args[7] = slice_of("try", 3);
+    acquire->exchange =
+        (struct redis_exchange){.call = {&stile__script_lock_acquire, object->keys, REDIS_PARTS,
+                                         acquire->args, may_queue ? 7 : 8},
+                                .patience = patience,
+                                .repeatable = true,
+                                .prepare = prepare_acquire,
+                                .take = take_acquire};
     return run_acquire(acquire, until_ns);
 }

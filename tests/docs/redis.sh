@@ -9,7 +9,7 @@ redis=backends/redis
 # Under the heading of each script stands what it opens with.
 for file in "$redis"/lua/*.lua; do
     script=$(basename "$file" .lua)
-    case $script in clock | prelude) continue ;; esac
+    case $script in clock | grant | prelude) continue ;; esac
     awk '!/^--/ { exit } { sub(/^-- ?/, ""); print }' "$file" >"$scratch/opening"
     awk -v heading="### $script" '
         /^#/ { inside = $0 == heading }

@@ -5,4 +5,4 @@ local t = redis.call('TIME')
 local stamp = t[1] .. string.sub('000000', #t[2] + 1) .. t[2]
 local stamp_ms = string.sub(stamp, 1, -4)
 local now = tonumber(stamp)
-local now_ms = math.floor(now / 1000)
+local now_ms = (now - now % 1000) / 1000

@@ -83,23 +83,22 @@ end
 -- it has heard of it.
 local function grant(op, last)
   local client, who = live(op)
-  -- The first of the writes, since a full server does not refuse it, and no other then.
-  redis.call('ZREM', KEYS[3], op)
-  redis.call('HDEL', KEYS[4], op)
-  if not client then return last, false end
-  last = next_fence(last)
-  redis.call('SET', KEYS[1], '1g' .. op .. who, 'PX', cfg.claim)
-  put_fence(last, true, 0, client)
-  local heard = redis.pcall('PUBLISH', cfg.inbox .. client,
-    op .. ' ' .. text_of(last) .. ' ' .. stamp_ms .. ' ' .. cfg.claim)
-  return last, heard ~= 0
+  if not client then
+    redis.call('ZREM', KEYS[3], op)
+    redis.call('HDEL', KEYS[4], op)
+    return last, false
+  end
+  local given = next_fence(last)
+  local fence, claim, inbox = text_of(given), cfg.claim, cfg.inbox
+--include grant
+  return given, heard ~= 0
 end
 
 -- Passes the lock, which is free or given back, to the first live waiter.  last is the
--- last fence.  Returns whether there may be more to do: 32 dead waiters are enough for
--- once.
-local function grant_next(last)
-  for _ = 1, 32 do
+-- last fence.  Returns whether there may be more to do: most dead waiters, or 32, are
+-- enough for once.
+local function grant_next(last, most)
+  for _ = 1, most or 32 do
     local op = redis.call('ZRANGE', KEYS[3], '0', '0')[1]
     if not op then
       redis.call('HLEN', KEYS[4])
