@@ -500,6 +500,12 @@ static stile_status local_lock_acquire(stile_lock *lock, const stile_lock_option
     return acquire_slowly(lock, options, waiter, hold);
 }
 
+static void local_lock_sleep(stile_lock *lock, struct stile_waiter *waiter, int64_t until_ns)
+{
+    (void)lock;
+    stile__park(waiter->parker, until_ns);
+}
+
 static void local_lock_poll(stile_lock *lock, struct stile_waiter *waiter)
 {
     struct local_lock_object *object = object_of(lock);
@@ -889,6 +895,7 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .fini = local_lock_fini,
     .acquire = local_lock_acquire,
     .poll = local_lock_poll,
+    .sleep = local_lock_sleep,
     .withdraw = local_lock_withdraw,
     .release = local_lock_release,
     .extend = local_lock_extend,
