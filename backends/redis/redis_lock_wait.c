@@ -258,7 +258,7 @@ static void settle_polled(struct poll *poll, size_t i, struct stile_waiter *wait
         /* Unless a message came while the poll was under way. */
         if (!wants_look(waiter))
             look_later(space, waiter, poll->more ? 0 : poll->answers[i].left_ms,
-                       poll->answers[i].value);
+                       poll->more ? 0 : poll->answers[i].value);
     } else if (poll->answers[i].code == 0) {
         /* The server knows nothing of it: it queues again, with its number. */
         take_out(space, waiter);
