@@ -142,6 +142,13 @@ static void call_poll(void *call, struct stile_waiter *waiter)
     c->lock->ops->poll(c->lock, waiter);
 }
 
+static void call_sleep(void *call, struct stile_waiter *waiter, int64_t until_ns)
+{
+    struct stile_lock_call *c = call;
+
+    c->lock->ops->sleep(c->lock, waiter, until_ns);
+}
+
 static stile_status call_withdraw(void *call, struct stile_waiter *waiter)
 {
     struct stile_lock_call *c = call;
@@ -158,6 +165,7 @@ static void call_give_back(void *call, const stile_hold *hold)
 
 const struct stile_wait_ops stile__lock_wait_ops = {.attempt = call_attempt,
                                                     .poll = call_poll,
+                                                    .sleep = call_sleep,
                                                     .withdraw = call_withdraw,
                                                     .give_back = call_give_back};
 

@@ -12,6 +12,7 @@
  *   fini     no           no, the handle is shared no longer
  *   acquire  redis        yes
  *   poll     redis        yes
+ *   sleep    redis        yes
  *   withdraw redis        yes
  *   release  redis        yes
  *   extend   redis        yes
@@ -61,9 +62,10 @@ struct stile_lock_ops {
      * Else as attempt in base/wait.h, and hold is waiter->hold. */
     stile_status (*acquire)(stile_lock *lock, const stile_lock_options *options,
                             struct stile_waiter *waiter, stile_hold *hold);
-    /* As poll and withdraw in base/wait.h.  In a child of fork() a withdrawal takes the
+    /* As poll, sleep and withdraw in base/wait.h.  In a child of fork() a withdrawal takes the
      * waiter out of what is in this process and asks nobody. */
     void (*poll)(stile_lock *lock, struct stile_waiter *waiter);
+    void (*sleep)(stile_lock *lock, struct stile_waiter *waiter, int64_t until_ns);
     stile_status (*withdraw)(stile_lock *lock, struct stile_waiter *waiter);
     /* As the public calls of these names; hold may be any bytes. */
     stile_status (*release)(stile_lock *lock, const stile_hold *hold);

@@ -637,6 +637,12 @@ static bool is_forsaken(struct local_lock_object *object, struct stile_waiter *w
            os_load(&waiter->state, memory_order_relaxed) == STILE_WAITER_QUEUED;
 }
 
+static void local_lock_sleep(stile_lock *lock, struct stile_waiter *waiter, int64_t until_ns)
+{
+    (void)lock;
+    stile__park(waiter->parker, until_ns);
+}
+
 static void local_lock_poll(stile_lock *lock, struct stile_waiter *waiter)
 {
     struct local_lock_object *object = object_of(lock);
@@ -1192,6 +1198,7 @@ const struct stile_lock_ops stile__local_lock_ops = {
     .fini = local_lock_fini,
     .acquire = local_lock_acquire,
     .poll = local_lock_poll,
+    .sleep = local_lock_sleep,
     .withdraw = local_lock_withdraw,
     .release = local_lock_release,
     .extend = local_lock_extend,

@@ -201,7 +201,7 @@ static stile_status fill_input(struct redis_connection *connection, bool quiet, 
 
         /* Alone, an answer is not there yet when one begins to wait for it: to
          * read first would be a system call in vain. */
-        if (!connection->filled) {
+        if (!connection->filled && until_ns != REDIS_AT_ONCE) {
             int waited = stile__socket_wait(connection->fd, false, until_ns);
 
             if (waited == -ETIMEDOUT)
@@ -220,6 +220,8 @@ static stile_status fill_input(struct redis_connection *connection, bool quiet, 
             return break_for(connection, STILE_UNREACHABLE, "the server closed the connection");
         if (moved != -EAGAIN)
             return break_by(connection, "receive", (int)-moved);
+        if (until_ns == REDIS_AT_ONCE)
+            return too_late(connection, quiet);
     }
 }
 
@@ -260,6 +262,12 @@ stile_status stile__redis_receive(struct redis_connection *connection, bool quie
     if (connection->broken)
         return break_for(connection, STILE_UNREACHABLE, "the connection is broken");
     return receive(connection, quiet, until_ns, reply);
+}
+
+bool stile__redis_has_more(const struct redis_connection *connection)
+{
+    return connection->begin < connection->end || connection->filled ||
+           stile__redis_parser_pending(&connection->parser);
 }
 
 bool stile__redis_broken(struct redis_connection *connection)

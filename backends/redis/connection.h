@@ -97,6 +97,9 @@ bool stile__redis_broken(struct redis_connection *connection);
 stile_status stile__redis_send(struct redis_connection *connection,
                                const struct redis_buffer *buffer, int64_t until_ns);
 
+/* Until then: takes what is there, and does not wait. */
+#define REDIS_AT_ONCE INT64_MIN
+
 /*
  * Reads one reply by until_ns.  STILE_OK: *reply is valid until the next call on
  * this connection; an error reply is STILE_OK, too.  STILE_TIMEOUT: none came;
@@ -109,5 +112,7 @@ stile_status stile__redis_send(struct redis_connection *connection,
  */
 stile_status stile__redis_receive(struct redis_connection *connection, bool quiet, int64_t until_ns,
                                   const struct redis_reply **reply);
+/* Whether more than that reply was read, perhaps not all of the next; or is probably there. */
+bool stile__redis_has_more(const struct redis_connection *connection);
 
 #endif

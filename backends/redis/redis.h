@@ -148,19 +148,36 @@ stile_status stile__redis_error(const struct redis_space *space, const struct re
 
 enum { REDIS_ID_TEXT = 32 };
 
-/* The push connection and its thread: one channel per space, on which grants come. */
+/* A thread that sleeps until it is granted something, on its own stack; or the inbox's
+ * own thread. */
+struct redis_listener {
+    struct stile_link link; /* among the listeners, unless it leads */
+    struct stile_parker *parker;
+};
+
+/*
+ * The push connection: one channel per space, on which grants come.  Whoever leads reads
+ * it, for all: a thread that waits for a grant, if there is one, so that its own wakes no
+ * other thread before it.  The inbox's thread leads while there is no subscription, or
+ * while only such wait as have no thread to read with.
+ */
 struct redis_inbox {
     struct redis_space *space;
     struct stile_mutex mutex;
     struct stile_link waiting; /* callers that wait for the subscription */
     bool started;
     bool stop;
-    bool ready;             /* the subscription is confirmed */
-    stile_status trouble;   /* why it is not */
-    _Atomic uint32_t epoch; /* counts subscriptions */
+    bool ready;                    /* the subscription is confirmed; else the thread leads */
+    stile_status trouble;          /* why it is not ready */
+    struct redis_listener *leader; /* NULL: nobody waits, and nobody reads */
+    struct stile_link listeners;   /* who waits and does not lead */
+    size_t passive;                /* how many others wait */
+    struct redis_listener self;    /* the thread's */
+    _Atomic uint32_t epoch;        /* counts subscriptions */
     _Atomic int fd;
+    struct redis_connection *connection; /* the leader's */
+    struct stile_signal signal;          /* the leader's, to be woken by */
     struct stile_thread thread;
-    struct stile_parker *parker;    /* the thread's, between attempts */
     char client[REDIS_ID_TEXT + 1]; /* random, in hex: whose waiter it is */
     char *channel;
 };
@@ -170,6 +187,10 @@ void stile__inbox_fini(struct redis_inbox *inbox);
 void stile__inbox_stop(struct redis_inbox *inbox);
 /* Returns when the subscription is confirmed, or why it is not by until_ns. */
 stile_status stile__inbox_ready(struct redis_inbox *inbox, int64_t until_ns);
+/* Sleeps as sleep in base/wait.h, and reads messages meanwhile. */
+void stile__inbox_sleep(struct redis_inbox *inbox, struct stile_waiter *waiter, int64_t until_ns);
+/* So many more, or fewer, wait that do not sleep there.  Under the space's mutex. */
+void stile__inbox_passive(struct redis_inbox *inbox, int more);
 
 /* ---- orphans (redis_orphans.c) -------------------------------------------------------- */
 

@@ -36,14 +36,20 @@ stile_status stile__inbox_init(struct redis_inbox *inbox, struct redis_space *sp
     atomic_init(&inbox->fd, -1);
     stile__redis_id_text(id, inbox->client);
     length = strlen(prefix);
+    inbox->leader = &inbox->self;
+    list_init(&inbox->listeners);
     inbox->channel = malloc(length + REDIS_ID_TEXT + 1);
-    inbox->parker = stile__parker_get();
-    if (inbox->channel == NULL || inbox->parker == NULL) {
+    inbox->self.parker = stile__parker_get();
+    if (inbox->channel == NULL || inbox->self.parker == NULL)
+        status = stile__fail(STILE_NO_MEMORY, "no memory for a space");
+    else
+        status = stile__signal_open(&inbox->signal);
+    if (status != STILE_OK) {
         free(inbox->channel);
-        if (inbox->parker != NULL)
-            stile__parker_put(inbox->parker);
+        if (inbox->self.parker != NULL)
+            stile__parker_put(inbox->self.parker);
         stile__mutex_fini(&inbox->mutex);
-        return stile__fail(STILE_NO_MEMORY, "no memory for a space");
+        return status;
     }
     memcpy(inbox->channel, prefix, length);
     memcpy(inbox->channel + length, inbox->client, REDIS_ID_TEXT + 1);
@@ -52,12 +58,13 @@ stile_status stile__inbox_init(struct redis_inbox *inbox, struct redis_space *sp
 
 void stile__inbox_fini(struct redis_inbox *inbox)
 {
+    stile__signal_close(&inbox->signal);
     free(inbox->channel);
-    stile__parker_put(inbox->parker);
+    stile__parker_put(inbox->self.parker);
     stile__mutex_fini(&inbox->mutex);
 }
 
-/* ---- the thread ------------------------------------------------------------------- */
+/* ---- the subscription --------------------------------------------------------------- */
 
 static void wake_readers(struct redis_inbox *inbox)
 {
@@ -166,18 +173,156 @@ static stile_status subscribe(struct redis_inbox *inbox, struct redis_connection
     return STILE_OK;
 }
 
-/* Reads grants until the connection ends. */
-static void listen_for_grants(struct redis_inbox *inbox, struct redis_connection *connection)
+/* ---- the lead ------------------------------------------------------------------------- */
+
+/* Reads what has come, as who leads.  False: the connection ended. */
+static bool take_messages(struct redis_inbox *inbox)
 {
     const struct redis_reply *reply;
 
-    while (stile__redis_receive(connection, true, INT64_MAX, &reply) == STILE_OK) {
+    do {
+        stile_status status = stile__redis_receive(inbox->connection, true, REDIS_AT_ONCE, &reply);
         int64_t receipt_ns = stile__boottime_ns();
 
-        if (reply->type != REDIS_ARRAY || reply->count != 3 ||
+        if (status == STILE_TIMEOUT)
+            return true;
+        if (status != STILE_OK || reply->type != REDIS_ARRAY || reply->count != 3 ||
             !is_text(&reply->elements[0], "message") || reply->elements[2].type != REDIS_STRING)
-            return;
+            return false;
         read_grant(inbox, reply->elements[2].text, reply->elements[2].length, receipt_ns);
+        /* What was read is settled before anybody polls again. */
+    } while (stile__redis_has_more(inbox->connection));
+    return true;
+}
+
+/* Sleeps as who leads, and reads what comes. */
+static void lead(struct redis_inbox *inbox, struct redis_listener *leader, int64_t until_ns)
+{
+    int fd = stile__redis_fd(inbox->connection);
+
+    if (stile__park_with(leader->parker, &inbox->signal, fd, until_ns) && !take_messages(inbox))
+        set_ready(inbox, false, STILE_UNREACHABLE);
+}
+
+/* Under the mutex: the leader leaves.  Returns whom to unpark, or NULL. */
+static struct stile_parker *pass_lead(struct redis_inbox *inbox)
+{
+    if (!inbox->ready || inbox->stop) {
+        inbox->leader = &inbox->self;
+    } else if (!list_empty(&inbox->listeners)) {
+        inbox->leader = STILE_OF(inbox->listeners.next, struct redis_listener, link);
+        list_remove(&inbox->leader->link);
+    } else if (inbox->passive > 0) {
+        inbox->leader = &inbox->self;
+    } else {
+        inbox->leader = NULL;
+        return NULL;
+    }
+    return inbox->leader->parker;
+}
+
+static void unlock_and_unpark(struct redis_inbox *inbox, struct stile_parker *parker)
+{
+    stile__mutex_unlock(&inbox->mutex);
+    if (parker != NULL)
+        stile__unpark(parker);
+}
+
+static void begin_listening(struct redis_inbox *inbox, struct redis_listener *self)
+{
+    struct stile_parker *wake = NULL;
+
+    stile__mutex_lock(&inbox->mutex);
+    if (inbox->leader == NULL) {
+        list_init(&self->link);
+        inbox->leader = self;
+    } else {
+        list_push_back(&inbox->listeners, &self->link);
+        if (inbox->leader == &inbox->self && inbox->ready)
+            wake = inbox->self.parker;
+    }
+    unlock_and_unpark(inbox, wake);
+}
+
+/* A leader whose connection ended is a listener again. */
+static bool is_leader(struct redis_inbox *inbox, struct redis_listener *self)
+{
+    struct stile_parker *wake = NULL;
+    bool leads;
+
+    stile__mutex_lock(&inbox->mutex);
+    if (inbox->leader == self && !inbox->ready) {
+        wake = pass_lead(inbox);
+        list_push_back(&inbox->listeners, &self->link);
+    }
+    leads = inbox->leader == self;
+    unlock_and_unpark(inbox, wake);
+    return leads;
+}
+
+static void end_listening(struct redis_inbox *inbox, struct redis_listener *self)
+{
+    struct stile_parker *wake = NULL;
+
+    stile__mutex_lock(&inbox->mutex);
+    list_remove(&self->link);
+    if (inbox->leader == self)
+        wake = pass_lead(inbox);
+    unlock_and_unpark(inbox, wake);
+}
+
+void stile__inbox_sleep(struct redis_inbox *inbox, struct stile_waiter *waiter, int64_t until_ns)
+{
+    struct redis_listener self = {.parker = waiter->parker};
+
+    begin_listening(inbox, &self);
+    while (!stile__wait_is_due(waiter, until_ns)) {
+        if (is_leader(inbox, &self))
+            lead(inbox, &self, until_ns);
+        else
+            stile__park(self.parker, until_ns);
+    }
+    end_listening(inbox, &self);
+}
+
+void stile__inbox_passive(struct redis_inbox *inbox, int more)
+{
+    struct stile_parker *wake = NULL;
+
+    stile__mutex_lock(&inbox->mutex);
+    inbox->passive += (size_t)more;
+    if (inbox->leader == NULL && inbox->passive > 0)
+        wake = pass_lead(inbox);
+    unlock_and_unpark(inbox, wake);
+}
+
+/* ---- the thread ------------------------------------------------------------------------ */
+
+/* Whether the connection is still the thread's to look after; *leads: to read, too. */
+static bool goes_on(struct redis_inbox *inbox, bool *leads)
+{
+    struct stile_parker *wake = NULL;
+    bool over;
+
+    stile__mutex_lock(&inbox->mutex);
+    over = !inbox->ready || inbox->stop;
+    if (inbox->leader == NULL ? over
+                              : inbox->leader == &inbox->self && !list_empty(&inbox->listeners))
+        wake = pass_lead(inbox);
+    *leads = inbox->leader == &inbox->self;
+    unlock_and_unpark(inbox, wake);
+    return !(*leads && over);
+}
+
+static void listen_for_grants(struct redis_inbox *inbox)
+{
+    bool leads;
+
+    while (goes_on(inbox, &leads)) {
+        if (leads)
+            lead(inbox, &inbox->self, INT64_MAX);
+        else
+            stile__park(inbox->self.parker, INT64_MAX);
     }
 }
 
@@ -185,26 +330,33 @@ static stile_status serve(struct redis_inbox *inbox)
 {
     const struct stile_settings *settings = &inbox->space->base.settings;
     int64_t until_ns = later_ns(stile__monotonic_ns(), settings->connect_timeout_ms);
-    struct redis_connection *connection;
-    stile_status status;
+    stile_status status = stile__redis_connect(settings, "stile-inbox", &stile__redis_small,
+                                               until_ns, &inbox->connection);
 
-    status =
-        stile__redis_connect(settings, "stile-inbox", &stile__redis_small, until_ns, &connection);
     if (status != STILE_OK)
         return status;
-    if (publish_fd(inbox, stile__redis_fd(connection))) {
-        status = subscribe(inbox, connection, until_ns);
+    if (publish_fd(inbox, stile__redis_fd(inbox->connection))) {
+        status = subscribe(inbox, inbox->connection, until_ns);
         if (status == STILE_OK) {
             set_ready(inbox, true, STILE_OK);
             /* What was granted while nobody listened is found by looking. */
             stile__redis_recheck_all(inbox->space);
-            listen_for_grants(inbox, connection);
+            listen_for_grants(inbox);
             set_ready(inbox, false, STILE_UNREACHABLE);
         }
     }
     publish_fd(inbox, -1);
-    stile__redis_close(connection, true);
+    stile__redis_close(inbox->connection, true);
     return status;
+}
+
+static void pause(struct redis_inbox *inbox, int64_t pause_ms)
+{
+    int64_t until_ns = later_ns(stile__monotonic_ns(), pause_ms);
+
+    /* A token may be there that was about the lead. */
+    while (!stopped(inbox) && stile__monotonic_ns() < until_ns)
+        stile__park(inbox->self.parker, until_ns);
 }
 
 static void run(void *arg)
@@ -222,9 +374,7 @@ static void run(void *arg)
             set_ready(inbox, false, status == STILE_TIMEOUT ? STILE_UNREACHABLE : status);
         if (stile__random(&chance, sizeof chance) != STILE_OK)
             chance = 0;
-        if (!stopped(inbox))
-            stile__park(inbox->parker,
-                        later_ns(stile__monotonic_ns(), pause_ms / 2 + chance % pause_ms));
+        pause(inbox, pause_ms / 2 + chance % pause_ms);
         if (pause_ms < BACKOFF_MOST_MS)
             pause_ms *= 2;
     }
@@ -291,7 +441,7 @@ void stile__inbox_stop(struct redis_inbox *inbox)
     wake_readers(inbox);
     stile__mutex_unlock(&inbox->mutex);
     if (started) {
-        stile__unpark(inbox->parker);
+        stile__unpark(inbox->self.parker);
         stile__thread_join(&inbox->thread);
     }
 }

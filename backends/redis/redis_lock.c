@@ -116,6 +116,11 @@ static stile_status redis_lock_acquire(stile_lock *lock, const stile_lock_option
     return status;
 }
 
+static void redis_lock_sleep(stile_lock *lock, struct stile_waiter *waiter, int64_t until_ns)
+{
+    stile__inbox_sleep(&object_of(lock)->space->inbox, waiter, until_ns);
+}
+
 /* What else may leave an orphan is counted, so that a close can wait for it. */
 
 static stile_status redis_lock_withdraw(stile_lock *lock, struct stile_waiter *waiter)
@@ -238,6 +243,7 @@ const struct stile_lock_ops stile__redis_lock_ops = {
     .fini = redis_lock_fini,
     .acquire = redis_lock_acquire,
     .poll = stile__redis_poll,
+    .sleep = redis_lock_sleep,
     .withdraw = redis_lock_withdraw,
     .release = redis_lock_release,
     .extend = stile__redis_extend,

@@ -92,6 +92,22 @@ static void prepare_release(struct redis_exchange *exchange)
 /* What lock_release says to one key alone when the queue may have a say. */
 enum { ASK_WITH_QUEUE = 3 };
 
+/* In a hold that lasts longer, others may well have come to queue; and then it matters
+ * little that a release takes longer which would grant it to them. */
+#define LONG_HOLD_NS INT64_C(1000000)
+
+/* Whether the release had better be ready to grant the lock to another, so that it need
+ * not be asked twice. */
+static bool expects_queue(struct redis_object *object, const struct stile_lease_terms *terms,
+                          int64_t now_ns)
+{
+    /* About when it was taken; earlier for one that was granted. */
+    int64_t taken_ns = terms->valid_until_ns - stile__redis_belief(0, terms->lease_ms);
+
+    return terms->keep_until_ns != 0 || stile__redis_busy(object, now_ns) ||
+           stile__boottime_ns() - taken_ns > LONG_HOLD_NS;
+}
+
 /* *again is set when a request before the one that was answered may have been executed. */
 static stile_status run_release(struct redis_object *object, const uint64_t id[2], bool with_queue,
                                 int64_t keep_until_ns, int64_t until_ns, int64_t *value,
@@ -143,9 +159,8 @@ stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
         return status;
     now = stile__monotonic_ns();
     until = later_ns(now, space->base.settings.command_timeout_ms);
-    status =
-        run_release(object, hold->id, terms.keep_until_ns != 0 || stile__redis_busy(object, now),
-                    terms.keep_until_ns, until, &value, &again);
+    status = run_release(object, hold->id, expects_queue(object, &terms, now), terms.keep_until_ns,
+                         until, &value, &again);
     if (status == STILE_OK && value == ASK_WITH_QUEUE)
         status = run_release(object, hold->id, true, 0, until, &value, &again);
     if (status != STILE_OK ||

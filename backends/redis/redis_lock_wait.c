@@ -49,13 +49,17 @@ static struct stile_link *bucket_of(struct redis_space *space, const uint64_t id
 /* Under the space's mutex, both: */
 static void enter(struct redis_object *object, struct stile_waiter *waiter)
 {
+    if (stile__is_passive(waiter))
+        stile__inbox_passive(&object->space->inbox, 1);
     os_store(&waiter->state, STILE_WAITER_QUEUED, memory_order_relaxed);
     list_push_back(&object->waiters, &waiter->link);
     list_push_back(bucket_of(object->space, waiter->hold.id), &waiter->index);
 }
 
-static void take_out(struct stile_waiter *waiter)
+static void take_out(struct redis_space *space, struct stile_waiter *waiter)
 {
+    if (stile__is_passive(waiter))
+        stile__inbox_passive(&space->inbox, -1);
     list_remove(&waiter->link);
     list_remove(&waiter->index);
 }
@@ -112,7 +116,7 @@ static stile_status settle_answer(struct redis_object *object, struct stile_wait
         pending = true;
     } else {
         stile__leave(waiter);
-        take_out(waiter);
+        take_out(space, waiter);
     }
     stile__mutex_unlock(&space->mutex);
     if (pending)
@@ -230,7 +234,7 @@ static void settle_owner(struct redis_object *object, struct stile_waiter *waite
                                 .claim = true};
     struct stile_parker *wake;
 
-    take_out(waiter);
+    take_out(object->space, waiter);
     if (stile__claim(waiter)) {
         stile__redis_note_busy(object, stile__monotonic_ns());
         stile__redis_arm(object, waiter->options, &taken, &waiter->hold);
@@ -265,7 +269,7 @@ static void settle_polled(struct poll *poll, size_t i, struct stile_waiter *wait
         }
     } else if (poll->answers[i].code == 0) {
         /* The server knows nothing of it: it queues again, with its number. */
-        take_out(waiter);
+        take_out(space, waiter);
         stile__settle(waiter, STILE_AGAIN, &wake);
         stile__unpark(wake);
     }
@@ -401,7 +405,7 @@ stile_status stile__redis_withdraw(stile_lock *lock, struct stile_waiter *waiter
     stile__mutex_lock(&space->mutex);
     left = stile__leave(waiter);
     if (left)
-        take_out(waiter);
+        take_out(space, waiter);
     stile__mutex_unlock(&space->mutex);
     if (!left)
         return STILE_TOO_LATE;
@@ -431,7 +435,7 @@ void stile__redis_turn_away(struct redis_object *object, const stile_lock *handl
         at = at->next;
         if (handle != NULL && waiter->owner != handle)
             continue;
-        take_out(waiter);
+        take_out(object->space, waiter);
         give_up(object, waiter);
         stile__settle(waiter, STILE_CLOSED, &wake);
         stile__unpark(wake);

@@ -242,6 +242,8 @@ static void leave_to_parent(struct redis_space *space)
                   os_load(&space->inbox.fd, memory_order_relaxed)};
     int i;
 
+    stile__signal_close(&space->inbox.signal);
+
     for (i = 0; i < 2; i++) {
         if (fds[i] >= 0)
             stile__socket_close(fds[i], false);

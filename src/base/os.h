@@ -163,6 +163,15 @@ void stile__unpark(struct stile_parker *parker);
  * have to wait until the caller stops.  A hint. */
 bool stile__parked_here(const struct stile_parker *parker);
 
+struct stile_signal;
+/*
+ * As stile__park, but returns true as soon as fd can be read (a broken one counts).
+ * signal is what stile__unpark raises then: no other thread uses it meanwhile, and nobody
+ * touches it any more after the return.
+ */
+bool stile__park_with(struct stile_parker *parker, const struct stile_signal *signal, int fd,
+                      int64_t until_ns);
+
 /* ---- time -----------------------------------------------------------------
  * Waits are measured by the monotonic clock, leases by the boot clock, which
  * goes on while a machine sleeps. */
@@ -270,6 +279,9 @@ ptrdiff_t stile__socket_receive(int fd, void *bytes, size_t size);
 /* Waits until fd can be read (or written), or until_ns passes: 0, -ETIMEDOUT or
  * another negative errno.  A closed or broken socket counts as readable. */
 int stile__socket_wait(int fd, bool for_write, int64_t until_ns);
+/* Waits until fd or other can be read, or until_ns passes: whether fd can, or neither
+ * can be waited for. */
+bool stile__socket_wait_with(int fd, int other, int64_t until_ns);
 /* Makes everybody who waits on fd see the end of the stream. */
 void stile__socket_shut(int fd);
 /* reset: throw away what was not sent yet, so that no copy of a request can

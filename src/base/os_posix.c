@@ -148,7 +148,10 @@ void stile__mutex_unlock(struct stile_mutex *mutex)
 enum park_state {
     PARK_EMPTY,
     PARK_TOKEN,
-    PARK_SLEEPING /* no token, and its thread is in the kernel or on its way there */
+    PARK_SLEEPING, /* no token, and its thread is in the kernel or on its way there */
+    /* The same in stile__park_with.  Whoever finds it like that puts the token down and
+     * raises the signal: one does, and is waited for. */
+    PARK_POLLING
 };
 
 struct stile_parker {
@@ -161,6 +164,8 @@ struct stile_parker {
     enum park_state state;
 #endif
     _Atomic int core;               /* where its thread last went to sleep */
+    struct stile_signal signal;     /* PARK_POLLING: what wakes its thread */
+    uint32_t fork_generation;       /* and whose it is */
     struct stile_parker *next_free; /* under pool.mutex */
     struct stile_parker *next;      /* written once */
 };
@@ -186,6 +191,13 @@ bool stile__parked_here(const struct stile_parker *parker)
     int core = os_load(&parker->core, memory_order_relaxed);
 
     return core != -1 && core == current_core();
+}
+
+/* In a child of fork the descriptor is the parent's, and so is its thread. */
+static void raise_for(const struct stile_parker *parker)
+{
+    if (parker->fork_generation == stile__fork_generation())
+        stile__signal_raise(&parker->signal);
 }
 
 #if PARK_BY_FUTEX
@@ -236,12 +248,35 @@ void stile__park(struct stile_parker *parker, int64_t until_ns)
     os_exchange(&parker->state, PARK_EMPTY, memory_order_acquire);
 }
 
+/* False: there is a token, and it is taken. */
+static bool poll_begin(struct stile_parker *parker)
+{
+    uint32_t state = PARK_EMPTY;
+
+    /* release: whoever finds it polling sees the signal. */
+    if (os_cas(&parker->state, &state, PARK_POLLING, memory_order_release))
+        return true;
+    os_exchange(&parker->state, PARK_EMPTY, memory_order_acquire);
+    return false;
+}
+
+/* False: a token was put down meanwhile; it is taken. */
+static bool poll_end(struct stile_parker *parker)
+{
+    return os_exchange(&parker->state, PARK_EMPTY, memory_order_acquire) == PARK_POLLING;
+}
+
 void stile__unpark(struct stile_parker *parker)
 {
     /* release: pairs with the exchange in stile__park.  A token put on top of
-     * another is an exchange as well, so the first one's release holds on. */
-    if (os_exchange(&parker->state, PARK_TOKEN, memory_order_release) == PARK_SLEEPING)
+     * another is an exchange as well, so the first one's release holds on.
+     * acquire: pairs with poll_begin. */
+    uint32_t before = os_exchange(&parker->state, PARK_TOKEN, memory_order_acq_rel);
+
+    if (before == PARK_SLEEPING)
         syscall(SYS_futex, &parker->state, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+    else if (before == PARK_POLLING)
+        raise_for(parker);
 }
 
 #else
@@ -297,6 +332,30 @@ void stile__park(struct stile_parker *parker, int64_t until_ns)
     must(pthread_mutex_unlock(&parker->mutex));
 }
 
+/* False: there is a token, and it is taken. */
+static bool poll_begin(struct stile_parker *parker)
+{
+    bool empty;
+
+    must(pthread_mutex_lock(&parker->mutex));
+    empty = parker->state == PARK_EMPTY;
+    parker->state = empty ? PARK_POLLING : PARK_EMPTY;
+    must(pthread_mutex_unlock(&parker->mutex));
+    return empty;
+}
+
+/* False: a token was put down meanwhile; it is taken. */
+static bool poll_end(struct stile_parker *parker)
+{
+    bool polling;
+
+    must(pthread_mutex_lock(&parker->mutex));
+    polling = parker->state == PARK_POLLING;
+    parker->state = PARK_EMPTY;
+    must(pthread_mutex_unlock(&parker->mutex));
+    return polling;
+}
+
 void stile__unpark(struct stile_parker *parker)
 {
     enum park_state before;
@@ -307,9 +366,29 @@ void stile__unpark(struct stile_parker *parker)
     must(pthread_mutex_unlock(&parker->mutex));
     if (before == PARK_SLEEPING)
         must(pthread_cond_signal(&parker->awake));
+    else if (before == PARK_POLLING)
+        raise_for(parker);
 }
 
 #endif
+
+bool stile__park_with(struct stile_parker *parker, const struct stile_signal *signal, int fd,
+                      int64_t until_ns)
+{
+    bool readable;
+
+    parker->signal = *signal;
+    parker->fork_generation = stile__fork_generation();
+    if (!poll_begin(parker))
+        return false;
+    readable = stile__socket_wait_with(fd, signal->fds[0], until_ns);
+    if (!poll_end(parker)) {
+        /* Until it is raised, it must not be closed nor left to another. */
+        (void)stile__socket_wait(signal->fds[0], false, INT64_MAX);
+        stile__signal_clear(signal);
+    }
+    return readable;
+}
 
 static struct stile_parker *parker_new(void)
 {

@@ -57,6 +57,17 @@ int stile__socket_wait(int fd, bool for_write, int64_t until_ns)
     }
 }
 
+bool stile__socket_wait_with(int fd, int other, int64_t until_ns)
+{
+    struct pollfd entries[2] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+    int ready;
+
+    do
+        ready = poll(entries, 2, poll_ms(until_ns));
+    while (ready < 0 && errno == EINTR);
+    return ready < 0 || entries[0].revents != 0;
+}
+
 /* ---- connecting ----------------------------------------------------------- */
 
 static void set_option(int fd, int level, int option, int value)

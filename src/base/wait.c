@@ -192,6 +192,13 @@ stile_status stile__wait_step(const struct stile_wait_ops *ops, void *call,
     return status;
 }
 
+bool stile__wait_is_due(struct stile_waiter *waiter, int64_t until_ns)
+{
+    return os_load(&waiter->state, memory_order_relaxed) != STILE_WAITER_QUEUED ||
+           is_cancelled(waiter) || os_load(&waiter->recheck_ns, memory_order_relaxed) < until_ns ||
+           stile__monotonic_ns() >= until_ns;
+}
+
 /* ---- a thread that waits for one thing ----------------------------------------------- */
 
 stile_status stile__wait(const struct stile_wait_ops *ops, void *call, struct stile_waiter *waiter,
@@ -208,7 +215,7 @@ stile_status stile__wait(const struct stile_wait_ops *ops, void *call, struct st
     stile__waiter_init(waiter, parker, deadline_ns);
     stile__cancel_enter(cancel, waiter);
     while ((status = stile__wait_step(ops, call, waiter, &until_ns)) == STILE_PENDING)
-        stile__park(parker, until_ns);
+        ops->sleep(call, waiter, until_ns);
     stile__cancel_leave(cancel, waiter);
     stile__cancel_restore(previous);
     stile__parker_put(parker);

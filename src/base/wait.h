@@ -102,8 +102,8 @@ struct stile_waiter {
 };
 
 /*
- * What the engine asks of the thing that is waited for.  None of them waits for
- * a grant; redis does I/O in all three.
+ * What the engine asks of the thing that is waited for.  Only sleep waits for a grant;
+ * redis does I/O in all of them.
  */
 struct stile_wait_ops {
     /* STILE_OK: waiter->hold is filled.  STILE_PENDING: queued.  STILE_TIMEOUT:
@@ -114,6 +114,9 @@ struct stile_wait_ops {
      * waiter's state tells what came of it.  An error is only noted: the next
      * look comes. */
     void (*poll)(void *call, struct stile_waiter *waiter);
+    /* Sleeps until the waiter is woken or until_ns, or a bit less: the engine looks what
+     * there is to do, and lets it sleep on. */
+    void (*sleep)(void *call, struct stile_waiter *waiter, int64_t until_ns);
     /* STILE_OK: it is out, settled by nobody.  STILE_TOO_LATE: it was settled.
      * Anything else: the caller's answer, and the backend sees to the rest by
      * itself.  Back by waiter->back_ns. */
@@ -134,6 +137,10 @@ void stile__waiter_init(struct stile_waiter *waiter, struct stile_parker *parker
  */
 stile_status stile__wait_step(const struct stile_wait_ops *ops, void *call,
                               struct stile_waiter *waiter, int64_t *until_ns);
+
+/* Whether a step has something to do for a queued waiter that was to sleep until
+ * until_ns. */
+bool stile__wait_is_due(struct stile_waiter *waiter, int64_t until_ns);
 
 /*
  * Attempts, sleeps, and withdraws at deadline_ns or when cancel, which may be NULL, is

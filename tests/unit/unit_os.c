@@ -9,11 +9,14 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/os.h"
@@ -98,6 +101,8 @@ static void park_keeps_its_deadline_under_a_storm_of_signals(void **state)
 /* Two threads play a ball back and forth; who has the token may touch it. */
 struct game {
     struct stile_parker *parkers[2];
+    const struct stile_signal *signal; /* the first parks with it; NULL: as the second */
+    int silent;                        /* the descriptor that it watches */
     unsigned ball;
     unsigned faults;
 };
@@ -107,7 +112,11 @@ static void play(struct game *game, unsigned me)
     unsigned i;
 
     for (i = 0; i < ROUNDS; i++) {
-        stile__park(game->parkers[me], INT64_MAX);
+        if (me == 0 && game->signal != NULL)
+            game->faults +=
+                stile__park_with(game->parkers[0], game->signal, game->silent, INT64_MAX);
+        else
+            stile__park(game->parkers[me], INT64_MAX);
         game->faults += game->ball != 2 * i + me;
         game->ball++;
         stile__unpark(game->parkers[1 - me]);
@@ -119,12 +128,12 @@ static void play_second(void *game)
     play(game, 1);
 }
 
-static void unpark_wakes_and_shows_what_was_written_before(void **state)
+static void expect_good_game(const struct stile_signal *signal, int silent)
 {
-    struct game game = {.parkers = {stile__parker_get(), stile__parker_get()}};
+    struct game game = {
+        .parkers = {stile__parker_get(), stile__parker_get()}, .signal = signal, .silent = silent};
     struct stile_thread thread;
 
-    (void)state;
     assert_non_null(game.parkers[0]);
     assert_non_null(game.parkers[1]);
     assert_ptr_not_equal(game.parkers[0], game.parkers[1]);
@@ -136,6 +145,140 @@ static void unpark_wakes_and_shows_what_was_written_before(void **state)
     assert_int_equal(game.ball, 2 * ROUNDS);
     stile__parker_put(game.parkers[0]);
     stile__parker_put(game.parkers[1]);
+}
+
+static void unpark_wakes_and_shows_what_was_written_before(void **state)
+{
+    (void)state;
+    expect_good_game(NULL, -1);
+}
+
+/* ---- parking with a descriptor ------------------------------------------------ */
+
+/* One to watch, one to be woken by, and a parker. */
+struct watch {
+    struct stile_signal watched, signal;
+    struct stile_parker *parker;
+};
+
+static void watch_begin(struct watch *watch)
+{
+    assert_int_equal(stile__signal_open(&watch->watched), STILE_OK);
+    assert_int_equal(stile__signal_open(&watch->signal), STILE_OK);
+    watch->parker = stile__parker_get();
+    assert_non_null(watch->parker);
+}
+
+/* Nobody left the signal raised. */
+static void watch_end(struct watch *watch)
+{
+    assert_int_equal(stile__socket_wait(watch->signal.fds[0], false, 0), -ETIMEDOUT);
+    stile__parker_put(watch->parker);
+    stile__signal_close(&watch->signal);
+    stile__signal_close(&watch->watched);
+}
+
+static bool park_watching(struct watch *watch, int64_t until_ns)
+{
+    return stile__park_with(watch->parker, &watch->signal, watch->watched.fds[0], until_ns);
+}
+
+static void watch_until(void *watch, int64_t until_ns)
+{
+    park_watching(watch, until_ns);
+}
+
+static void park_with_a_descriptor_ends_when_it_can_be_read(void **state)
+{
+    struct watch watch;
+
+    (void)state;
+    watch_begin(&watch);
+    stile__signal_raise(&watch.watched);
+    assert_true(park_watching(&watch, INT64_MAX));
+    stile__signal_clear(&watch.watched);
+    assert_false(park_watching(&watch, 0));
+    watch_end(&watch);
+}
+
+static void park_with_a_descriptor_takes_a_token_and_keeps_its_deadline(void **state)
+{
+    struct watch watch;
+
+    (void)state;
+    watch_begin(&watch);
+    stile__unpark(watch.parker);
+    assert_false(park_watching(&watch, INT64_MAX));
+    check_punctual(watch_until, &watch);
+    watch_end(&watch);
+}
+
+static void unpark_wakes_who_parked_with_a_descriptor(void **state)
+{
+    struct watch watch;
+
+    (void)state;
+    watch_begin(&watch);
+    expect_good_game(&watch.signal, watch.watched.fds[0]);
+    watch_end(&watch);
+}
+
+struct ringer {
+    struct stile_parker *parker;
+    _Atomic bool stop;
+};
+
+static void *ring(void *arg)
+{
+    struct ringer *ringer = arg;
+
+    while (!os_load(&ringer->stop, memory_order_relaxed))
+        stile__unpark(ringer->parker);
+    return NULL;
+}
+
+static _Atomic unsigned held_up;
+
+/* Whoever it interrupts is late with what it does next. */
+static void hold_up(int number)
+{
+    struct timespec while_others_run = {.tv_nsec = 200000};
+    int before = errno;
+
+    (void)number;
+    nanosleep(&while_others_run, NULL);
+    atomic_fetch_add(&held_up, 1);
+    errno = before;
+}
+
+static void nobody_raises_the_signal_of_a_park_that_is_over(void **state)
+{
+    sigset_t alarms, mask;
+    struct ringer ringer;
+    struct watch watch;
+    unsigned faults = 0;
+    pthread_t thread;
+
+    (void)state;
+    watch_begin(&watch);
+    ringer.parker = watch.parker;
+    atomic_init(&ringer.stop, false);
+    assert_int_equal(pthread_create(&thread, NULL, ring, &ringer), 0);
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    assert_int_equal(pthread_sigmask(SIG_BLOCK, &alarms, &mask), 0);
+    atomic_store(&held_up, 0);
+    set_alarm(hold_up, 1000, 1000);
+    while (atomic_load(&held_up) < 500) {
+        park_watching(&watch, INT64_MIN);
+        faults += stile__socket_wait(watch.signal.fds[0], false, 0) != -ETIMEDOUT;
+    }
+    storm_end(NULL);
+    assert_int_equal(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
+    os_store(&ringer.stop, true, memory_order_relaxed);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(faults, 0);
+    watch_end(&watch);
 }
 
 /* ---- mutexes ----------------------------------------------------------------- */
@@ -465,6 +608,10 @@ int main(void)
         cmocka_unit_test(parker_from_the_pool_has_no_token),
         cmocka_unit_test_teardown(park_keeps_its_deadline_under_a_storm_of_signals, storm_end),
         cmocka_unit_test(unpark_wakes_and_shows_what_was_written_before),
+        cmocka_unit_test(park_with_a_descriptor_ends_when_it_can_be_read),
+        cmocka_unit_test(park_with_a_descriptor_takes_a_token_and_keeps_its_deadline),
+        cmocka_unit_test(unpark_wakes_who_parked_with_a_descriptor),
+        cmocka_unit_test_teardown(nobody_raises_the_signal_of_a_park_that_is_over, storm_end),
         cmocka_unit_test(mutex_lets_one_thread_in_at_a_time),
         cmocka_unit_test(mutexes_may_be_taken_by_rising_rank),
 #if !defined(NDEBUG)
