@@ -226,12 +226,13 @@ OS_SLOW_PATH static stile_status release_level(stile_lock *lock, struct stile_rl
             return STILE_OK;
         return explain_hold(lock->ops->release(lock, hold));
     }
+#if STILE_BUG == 8
+    status = lock->ops->release(lock, hold);
+#else
     status = still_held(lock, state, count);
+#endif
     count->top = hold->id[1];
     count->depth--;
-#if STILE_BUG == 8
-    return lock->ops->release(lock, hold);
-#endif
     return explain_hold(status);
 }
 
