@@ -26,7 +26,7 @@ struct local_space {
 
 extern const struct stile_lock_ops stile__local_lock_ops;
 
-/* What local_space.c asks of local_lock.c. */
+/* What local_space.c asks of the lock. */
 struct stile_named *stile__local_lock_make(struct local_space *space);
 bool stile__local_lock_busy(struct stile_named *named);
 void stile__local_lock_destroy(struct local_space *space, struct stile_named *named);

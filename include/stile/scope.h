@@ -56,9 +56,9 @@ STILE_API void stile_scope_end(stile_scope *scope);
 #if defined(__GNUC__)
 
 #define STILE_SCOPE_(scope, begin, name)                                                           \
-    for (stile_scope scope __attribute__((cleanup(stile_scope_end))) = (begin); scope.turns > 0;   \
-         scope.turns = 0)                                                                          \
-        for (const stile_hold *name = &scope.hold; scope.turns > 0; scope.turns = 0)
+    for (stile_scope scope __attribute__((cleanup(stile_scope_end))) = (begin); (scope).turns > 0; \
+         (scope).turns = 0)                                                                        \
+        for (const stile_hold *const name = &(scope).hold; (scope).turns > 0; (scope).turns = 0)
 
 #define STILE_WITH_LOCK(lock, timeout_ms, name, status)                                            \
     STILE_SCOPE_(stile_scope_of_##name, stile_scope_lock(lock, timeout_ms, status), name)

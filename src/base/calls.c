@@ -127,13 +127,16 @@ void stile__call_withdraw(struct stile_calls *calls, struct stile_call *call)
 {
     stile__mutex_lock(&calls->mutex);
     list_remove(&call->link);
-    if (calls->running == call && stile__calls_inside(calls))
-        calls->running = NULL;
-    while (calls->running == call) {
-        call->withdrawing = true;
-        stile__mutex_unlock(&calls->mutex);
-        stile__park(call->parker, INT64_MAX);
-        stile__mutex_lock(&calls->mutex);
+    if (stile__calls_inside(calls)) {
+        if (calls->running == call)
+            calls->running = NULL;
+    } else {
+        while (calls->running == call) {
+            call->withdrawing = true;
+            stile__mutex_unlock(&calls->mutex);
+            stile__park(call->parker, INT64_MAX);
+            stile__mutex_lock(&calls->mutex);
+        }
     }
     stile__mutex_unlock(&calls->mutex);
 }

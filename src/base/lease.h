@@ -10,7 +10,9 @@
  *                \________\________________^
  *
  * HELD comes back from SUSPECT when a renewal succeeds after all; LOST never
- * does.  SUSPECT: a renewal failed, and belief still runs.
+ * does.  SUSPECT: a renewal failed, and belief still runs.  What its owner is done with
+ * and has to be kept, or was given away, stays in its slot as nobody's: the next
+ * generation is HELD, too.
  *
  * Belief is judged by the boot clock alone: past valid_until a hold is lost.  Who
  * says so notes it in the state first, without the mutex if need be, so that an
