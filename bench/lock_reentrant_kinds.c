@@ -1,6 +1,7 @@
 #include "lock_loops.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include <stile/stile.h>
@@ -73,6 +74,46 @@ static bool parked_nested(void *lock, unsigned turns)
 }
 #endif
 
+/* ---- what two compare-and-swaps take ------------------------------------------------------
+ * The least that can be done by a library whose release has to see whose hold it ends:
+ * one compare-and-swap each way, behind a call each.  It excludes nobody well and waits
+ * for nothing: shown for scale. */
+
+struct bare {
+    _Atomic uint64_t word;
+    uint64_t expected;
+    uint64_t depth;
+};
+
+static void *bare_create(void)
+{
+    return lock_allocate(sizeof(struct bare));
+}
+
+__attribute__((noinline)) static bool bare_take(struct bare *bare)
+{
+    uint64_t seen = bare->expected;
+
+    if (bare->depth++ > 0)
+        return true;
+    return atomic_compare_exchange_strong_explicit(&bare->word, &seen, seen + 3,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+__attribute__((noinline)) static bool bare_give(struct bare *bare)
+{
+    uint64_t seen = bare->expected + 3;
+
+    if (--bare->depth > 0)
+        return true;
+    bare->expected += 2;
+    return atomic_compare_exchange_strong_explicit(&bare->word, &seen, bare->expected,
+                                                   memory_order_release, memory_order_relaxed);
+}
+
+CHECKED_CALLS_OF(bare, bare_take, bare_give, true)
+REENTRANT_LOOPS_OF(bare)
+
 /* ---- all of them ------------------------------------------------------------------------ */
 
 const struct lock_kind lock_reentrant_kinds[] = {
@@ -95,4 +136,9 @@ const struct lock_kind lock_reentrant_kinds[] = {
      REENTRANT_CALLS(parked)
 #endif
     },
+    {.name = "two_cas",
+     .spins = true,
+     .create = bare_create,
+     .destroy = free,
+     REENTRANT_CALLS(bare)},
     {.name = NULL}};
