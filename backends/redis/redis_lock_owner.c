@@ -122,6 +122,7 @@ static stile_status run_release(struct redis_object *object, const uint64_t id[2
     release.args[1] = number_slice(&release.claim, space->base.settings.claim_ms);
     release.args[2] = space->inbox_prefix;
     release.keep_until_ns = keep_until_ns;
+    release.answer.value = 0;
     *exchange = (struct redis_exchange){.call = {&stile__script_lock_release, object->keys,
                                                  with_queue ? REDIS_PARTS : 1, release.args,
                                                  keep_until_ns != 0 ? 4
