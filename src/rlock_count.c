@@ -1,6 +1,7 @@
 #include "rlock_count.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -60,6 +61,16 @@ static void free_kept(void *kept)
     free(counts);
 }
 
+static struct stile_rlock_count *new_count(void)
+{
+    struct stile_rlock_count *count =
+        aligned_alloc(_Alignof(struct stile_rlock_count), sizeof *count);
+
+    if (count != NULL)
+        memset(count, 0, sizeof *count);
+    return count;
+}
+
 /* What the thread keeps, made if it is not there yet; NULL when memory is out. */
 static struct stile_rlock_counts *counts_of_thread(void)
 {
@@ -87,7 +98,7 @@ stile_status stile__rlock_provide_idle(void)
     if (counts == NULL)
         return no_memory();
     if (counts->idle == NULL)
-        counts->idle = calloc(1, sizeof *counts->idle);
+        counts->idle = new_count();
     return counts->idle == NULL ? no_memory() : STILE_OK;
 }
 
@@ -117,7 +128,7 @@ void stile__rlock_end(struct stile_rlock_state *state, struct stile_rlock_count 
 
 stile_status stile__rlock_provide(struct stile_rlock_count **fresh)
 {
-    *fresh = calloc(1, sizeof **fresh);
+    *fresh = new_count();
     return *fresh == NULL ? no_memory() : STILE_OK;
 }
 

@@ -29,11 +29,12 @@
 /* No number of revocations. */
 #define WITH_LEASE UINT64_MAX
 
-/* How deep one owner holds one name. */
+/* How deep one owner holds one name.  In cache lines of its own: what is written and read
+ * again at once must not lie across two. */
 struct stile_rlock_count {
-    struct stile_rlock_count *next; /* of the same thread or name; or idle */
-    uint64_t serial;                /* of the state */
-    uint64_t owner;                 /* 0 for a thread */
+    _Alignas(64) struct stile_rlock_count *next; /* of the same thread or name; or idle */
+    uint64_t serial;                             /* of the state */
+    uint64_t owner;                              /* 0 for a thread */
     uint64_t depth;
     uint64_t top;  /* the number of the deepest level; 0: it is the outermost */
     uint64_t last; /* number given */
