@@ -86,11 +86,11 @@ stile_status stile__token_read(const char *text, const char *lock, size_t length
     uint64_t fields[FIELDS];
     size_t i;
 
-    if (strnlen(text, STILE_TOKEN_SIZE) != before + FIELDS * FIELD ||
+    if (strnlen(text, STILE_TOKEN_SIZE) != before + (size_t)FIELDS * FIELD ||
         memcmp(text, version, before) != 0)
         return stile__fail(STILE_INVALID, "token is none that stile_lock_give() wrote");
     for (i = 0; i < FIELDS; i++) {
-        if (!read_field(text + before + i * FIELD, &fields[i]))
+        if (!read_field(text + before + i * (size_t)FIELD, &fields[i]))
             return stile__fail(STILE_INVALID, "token is none that stile_lock_give() wrote");
     }
     token->id[0] = fields[0];
