@@ -100,6 +100,9 @@ struct stile_lock {
      * calls.  Else NULL. */
     struct stile_lock_word *word;
     const void *object;
+    /* Set by init where the lock is in this process, whatever the handle's options: to see
+     * whether it is held.  Else NULL. */
+    const struct stile_lock_word *seen;
     const struct stile_named *named; /* the same for all handles of one lock */
     stile_lock_options options;      /* complete: nothing in it means "the default" */
     bool plain;                      /* its acquires are, and cannot be cancelled */
@@ -147,6 +150,7 @@ stile_status stile__lock_open(stile *space, stile_kind kind, const char *name,
 /* The two halves of a close: nobody is inside any more, and it is gone. */
 void stile__lock_shut(stile_lock *lock);
 void stile__lock_free(stile_lock *lock);
+
 /* ---- what src/lock*.c share -------------------------------------------------------- */
 
 /* One acquire, as the wait engine sees it. */

@@ -73,7 +73,7 @@ stile_status stile_rlock_open(stile *space, const char *name, const stile_rlock_
         goto fail_lock;
     rlock->state = state_of_named(named);
     /* The same for all who have a handle now. */
-    os_store(&rlock->state->word, rlock->lock->word, memory_order_relaxed);
+    os_store(&rlock->state->word, rlock->lock->seen, memory_order_relaxed);
     rlock->owner = options == NULL ? 0 : options->owner;
     rlock->serial = rlock->owner == 0 ? rlock->state->serial : 0;
     *out = rlock;

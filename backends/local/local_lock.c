@@ -9,6 +9,7 @@ static void share(stile_lock *lock, struct local_lock_object *object)
 {
     ((struct local_lock *)lock)->object = object;
     lock->named = &object->named;
+    lock->seen = &object->word;
     if (lock->plain) {
         lock->word = &object->word;
         lock->object = object;

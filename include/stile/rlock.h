@@ -46,11 +46,15 @@ typedef struct stile_rlock_options {
 } stile_rlock_options;
 
 /*
- * Opens and closes a handle: as stile_lock_open() and stile_lock_close().
+ * Opens a handle: as stile_lock_open().
  */
 STILE_API STILE_MUST_CHECK stile_status stile_rlock_open(stile *space, const char *name,
                                                          const stile_rlock_options *options,
                                                          stile_rlock **out);
+
+/*
+ * Closes a handle: as stile_lock_close().
+ */
 STILE_API void stile_rlock_close(stile_rlock *rlock);
 
 /*
@@ -121,13 +125,23 @@ STILE_API STILE_MUST_CHECK stile_status stile_rlock_start(stile_rlock *rlock, in
                                                           stile_future_callback *callback,
                                                           void *argument, stile_future **out);
 
-/* As stile_lock_watch(), stile_lock_inspect() and stile_lock_force_release(). */
+/*
+ * Watches the hold, of all levels: as stile_lock_watch().  hold may be of any level.
+ */
 STILE_API STILE_MUST_CHECK stile_status stile_rlock_watch(stile_rlock *rlock,
                                                           const stile_hold *hold,
                                                           stile_watch_callback *callback,
                                                           void *argument, stile_watch **out);
+
+/*
+ * Tells who holds it and who waits: as stile_lock_inspect().
+ */
 STILE_API STILE_MUST_CHECK stile_status stile_rlock_inspect(stile_rlock *rlock,
                                                             stile_lock_info *info);
+
+/*
+ * Takes all levels away from the owner: as stile_lock_force_release().
+ */
 STILE_API stile_status stile_rlock_force_release(stile_rlock *rlock);
 
 STILE_END_DECLS

@@ -103,21 +103,29 @@ static void all_handles_of_one_name_count_together(void **state)
     stile_rlock_close(two);
 }
 
+/* Whatever the handles asked for through which it was taken, and which were open meanwhile. */
 static void hold_outlives_all_handles_of_its_name(void **state)
 {
-    stile_rlock *rlock = rlock_open("outlives", NULL);
-    stile_hold outer, inner;
+    const stile_rlock_options asked[] = {{.owner = 0}, {.lock = {.label = "shown"}}};
+    size_t i;
 
     (void)state;
-    assert_status(stile_rlock_acquire(rlock, 0, &outer), STILE_OK);
-    stile_rlock_close(rlock);
-    rlock = rlock_open("outlives", NULL);
-    assert_int_equal(stile_rlock_depth(rlock, 0), 1);
-    assert_status(stile_rlock_acquire(rlock, 0, &inner), STILE_OK);
-    assert_status(stile_rlock_release(rlock, &inner), STILE_OK);
-    assert_status(stile_rlock_release(rlock, &outer), STILE_OK);
-    check_free(rlock);
-    stile_rlock_close(rlock);
+    for (i = 0; i < 2; i++) {
+        stile_rlock *rlock = rlock_open("outlives", &asked[i]), *other;
+        stile_hold outer, inner;
+
+        assert_status(stile_rlock_acquire(rlock, 0, &outer), STILE_OK);
+        other = rlock_open("outlives", &asked[1 - i]);
+        stile_rlock_close(rlock);
+        stile_rlock_close(other);
+        rlock = rlock_open("outlives", NULL);
+        assert_int_equal(stile_rlock_depth(rlock, 0), 1);
+        assert_status(stile_rlock_acquire(rlock, 0, &inner), STILE_OK);
+        assert_status(stile_rlock_release(rlock, &inner), STILE_OK);
+        assert_status(stile_rlock_release(rlock, &outer), STILE_OK);
+        check_free(rlock);
+        stile_rlock_close(rlock);
+    }
 }
 
 static void levels_are_released_in_reverse_order_and_once(void **state)
