@@ -204,6 +204,10 @@ struct answer_int {
 
 stile_status stile__redis_take_value(struct redis_exchange *exchange,
                                      const struct redis_reply *reply);
+/* Ends the lease of a hold that its owner shows, on this side, as stile__lease_end; one that
+ * was lost is abandoned on the server. */
+stile_status stile__redis_end(struct redis_object *object, const stile_hold *hold,
+                              struct stile_lease_terms *terms);
 stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold);
 stile_status stile__redis_extend(stile_lock *lock, const stile_hold *hold, int64_t add_ms);
 stile_status stile__redis_check(stile_lock *lock, const stile_hold *hold, int64_t *valid_ms);

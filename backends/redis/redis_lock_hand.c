@@ -49,21 +49,12 @@ stile_status stile__redis_give(stile_lock *lock, const stile_hold *hold,
                                char text[STILE_TOKEN_SIZE])
 {
     struct redis_object *object = object_of(lock);
-    struct redis_space *space = object->space;
     const struct redis_slice *key = &object->keys[REDIS_LOCK];
     struct stile_token token = {.id = {hold->id[0], hold->id[1]}, .fence = hold->fence};
-    stile_status status = stile__redis_usable(&space->base);
     struct stile_lease_terms terms;
+    stile_status status = stile__redis_end(object, hold, &terms);
     int64_t valid_until_ns;
 
-    if (status != STILE_OK)
-        return status;
-    if (hold->object != object)
-        return STILE_NOT_HELD;
-    status = stile__lease_end(&space->leases, hold, &terms);
-    if (status == STILE_LOST)
-        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms,
-                          terms.keep_until_ns);
     if (status != STILE_OK)
         return status;
     /* So that whoever adopts it has a whole lease to do so.  A server that cannot be

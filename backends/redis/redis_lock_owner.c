@@ -138,24 +138,33 @@ static stile_status run_release(struct redis_object *object, const uint64_t id[2
     return status;
 }
 
-stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
+stile_status stile__redis_end(struct redis_object *object, const stile_hold *hold,
+                              struct stile_lease_terms *terms)
 {
-    struct redis_object *object = object_of(lock);
     struct redis_space *space = object->space;
     stile_status status = stile__redis_usable(&space->base);
-    struct stile_lease_terms terms;
-    int64_t now, until, value = 0;
-    bool again = false;
 
     if (status != STILE_OK)
         return status;
     if (hold->object != object)
         return STILE_NOT_HELD;
-    /* Renewed no more before the release is sent: a renewal must not outlive it. */
-    status = stile__lease_end(&space->leases, hold, &terms);
+    status = stile__lease_end(&space->leases, hold, terms);
     if (status == STILE_LOST)
-        stile__orphan_add(&space->orphans, object, hold->id, terms.copies_until_ns, terms.lease_ms,
-                          terms.keep_until_ns);
+        stile__orphan_add(&space->orphans, object, hold->id, terms->copies_until_ns,
+                          terms->lease_ms, terms->keep_until_ns);
+    return status;
+}
+
+stile_status stile__redis_release(stile_lock *lock, const stile_hold *hold)
+{
+    struct redis_object *object = object_of(lock);
+    struct redis_space *space = object->space;
+    struct stile_lease_terms terms;
+    /* Renewed no more before the release is sent: a renewal must not outlive it. */
+    stile_status status = stile__redis_end(object, hold, &terms);
+    int64_t now, until, value = 0;
+    bool again = false;
+
     if (status != STILE_OK)
         return status;
     now = stile__monotonic_ns();
